@@ -1,0 +1,1 @@
+//! Counters that one shard writes and everyone may read.

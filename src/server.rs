@@ -1,0 +1,1 @@
+//! Plans cores, starts shards.

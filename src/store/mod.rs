@@ -1,0 +1,1 @@
+//! The store: one keyspace a shard, one table a slot.
