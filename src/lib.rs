@@ -17,6 +17,7 @@ pub mod resp;
 pub mod value;
 
 // [2] state
+pub mod cluster;
 pub mod store;
 
 // [3] commands: (ctx, args) -> reply + effects

@@ -28,8 +28,7 @@ pub const OUT_OF_RANGE: ErrReply = ErrReply::new("ERR value is out of range");
 pub const NOT_POSITIVE: ErrReply = ErrReply::new("ERR value is out of range, must be positive");
 pub const OVERFLOW: ErrReply = ErrReply::new("ERR increment or decrement would overflow");
 pub const NO_KEY: ErrReply = ErrReply::new("ERR no such key");
-pub const TOO_LONG: ErrReply =
-    ErrReply::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+pub const TOO_LONG: ErrReply = ErrReply::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 pub const INDEX_RANGE: ErrReply = ErrReply::new("ERR index out of range");
 pub const MIN_MAX_FLOAT: ErrReply = ErrReply::new("ERR min or max is not a float");
 pub const MIN_MAX_STRING: ErrReply = ErrReply::new("ERR min or max not valid string range item");

@@ -6,4 +6,5 @@
 
 pub mod ctx;
 pub mod error;
+pub mod host;
 pub mod spec;
