@@ -11,3 +11,44 @@ pub const MAX_BULK_UNAUTH: usize = 16 * 1024;
 pub const MAX_INLINE: usize = 64 * 1024;
 /// Strings up to this length live inside their entry.
 pub const INLINE_VALUE: usize = 1024;
+/// Commands that are parsed and prefetched together before the first of them executes.
+pub const BATCH: usize = 48;
+/// A sibling's batch is sent before the turn ends when it carries this many bytes.
+pub const BATCH_BYTES: usize = 1024 * 1024;
+/// A recycled batch keeps its buffers up to this size.
+pub const BATCH_KEEP: usize = 256 * 1024;
+/// Batches that may wait in one mailbox; senders keep the rest.
+pub const MAILBOX: usize = 256;
+/// Commands of one client that may await siblings' replies; fewer when those are large.
+pub const PIPELINE: usize = 10_000;
+/// How large replies are thought to be before the first one came.
+pub const REPLY_GUESS: usize = 256 * 1024;
+/// A client with this much unread output gets no more commands executed until it reads.
+pub const OUTPUT_HIGH: usize = 4 * 1024 * 1024;
+/// ... and goes on when it is down to this.
+pub const OUTPUT_LOW: usize = 1024 * 1024;
+/// Bytes of commands on hold, after which a client's socket is no longer read.
+pub const PENDING_HIGH: usize = 1024 * 1024;
+/// Volatile entries that one turn's active expiry looks at.
+pub const EXPIRE_STEP: usize = 160;
+/// Keys that one command may evict before it runs, and one idle turn.
+pub const EVICT_STEP: usize = 64;
+/// Arguments and bytes of each that a SLOWLOG entry keeps.
+pub const SLOWLOG_ARGS: usize = 32;
+pub const SLOWLOG_ARG_BYTES: usize = 128;
+/// Provided receive buffers of a ring, and the size of each.
+pub const RECV_BUFFERS: u16 = 512;
+pub const RECV_BUFFER: u32 = 8 * 1024;
+/// Submission and completion queue of a ring.
+pub const RING_ENTRIES: u32 = 1024;
+pub const RING_COMPLETIONS: u32 = 8192;
+/// Buffers a client keeps between requests.
+pub const KEEP_BUFFER: usize = 64 * 1024;
+/// Turns after which a busy core lets glommio's other tasks run.
+pub const TURNS_A_YIELD: u32 = 64;
+/// Entries of glommio's own rings, which carry a core's files and timers.
+pub const GLOMMIO_RING: usize = 128;
+/// Longest reply to a random pick with repetitions (SRANDMEMBER and the like with a negative count).
+pub const RANDOM_REPLY: usize = 256 * 1024 * 1024;
+/// Descriptors that a host needs besides its clients'.
+pub const OWN_FILES: u64 = 64;

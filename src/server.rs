@@ -1,1 +1,335 @@
-//! Plans cores, starts shards.
+//! Plans cores, binds ports, starts the shards and joins them at shutdown.
+
+use crate::cluster::view::{Node, NodeId, UNASSIGNED, View, even_share};
+use crate::command::host::Host;
+use crate::command::table;
+use crate::config::{Config, Invocation, Loaded, Source, Topology, from_args, parse};
+use crate::limits;
+use crate::net::executor::{Core, Event, Plan, Running, Shared};
+use crate::net::outside::{self, System};
+use crate::net::{self, clock, listen, log::Log, mailbox::Post};
+use crate::session::Door;
+use crate::shard::Setup;
+use crate::store::Hasher;
+use crate::util::rng::Rng;
+use socket2::Socket;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Runs the program with these arguments, its own name left out.
+pub fn run(args: &[String]) -> ExitCode {
+    match from_args(args) {
+        Invocation::Help(text) | Invocation::Version(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Invocation::CheckConfig { file, stdin, overrides } => {
+            match load(file.as_deref(), stdin, &overrides) {
+                Ok(loaded) => {
+                    loaded.notices.iter().for_each(|n| println!("{n}"));
+                    println!("{}: OK", file.as_deref().unwrap_or("configuration"));
+                    ExitCode::SUCCESS
+                }
+                Err(why) => fail(&why),
+            }
+        }
+        Invocation::Serve { file, stdin, overrides } => {
+            match load(file.as_deref(), stdin, &overrides).and_then(|loaded| serve(loaded, file)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(why) => fail(&why),
+            }
+        }
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::FAILURE
+}
+
+fn load(file: Option<&str>, stdin: bool, overrides: &str) -> Result<Loaded, String> {
+    let cant = |name: &str, e: std::io::Error| format!("Fatal error, can't open config file '{name}': {e}");
+    let text = match file {
+        Some(name) => Some(std::fs::read(name).map_err(|e| cant(name, e))?),
+        None => None,
+    };
+    let mut piped = Vec::new();
+    if stdin {
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut piped).map_err(|e| cant("-", e))?;
+    }
+    let mut sources = Vec::new();
+    if let (Some(name), Some(text)) = (file, &text) {
+        sources.push(Source::File { name, text });
+    }
+    if stdin {
+        sources.push(Source::Stdin(&piped));
+    }
+    sources.push(Source::CommandLine(overrides));
+    parse(&sources, &mut net::files::include).map_err(|e| e.to_string())
+}
+
+/// Which core each shard runs on.
+fn plan_cores(conf: &Config) -> Result<Vec<usize>, String> {
+    let allowed = net::allowed_cores();
+    let chosen = conf.cores.list();
+    if let Some(missing) = chosen.iter().find(|c| !allowed.contains(c)) {
+        return Err(format!(
+            "There is no core {missing} for this process: it may use {allowed:?}. Mend --cores."
+        ));
+    }
+    let cores = if chosen.is_empty() { &allowed[..] } else { chosen };
+    Ok((0..conf.shard_count(cores.len())).map(|shard| cores[shard % cores.len()]).collect())
+}
+
+/// The ports of one host.
+struct Ports {
+    front: Option<u16>,
+    own: Vec<u16>,
+}
+
+fn plan_ports(conf: &Config, shards: usize) -> Result<Ports, String> {
+    let single = conf.topology == Topology::Standalone || (conf.topology == Topology::Cluster && shards == 1);
+    if single {
+        let own = if conf.topology == Topology::Cluster { vec![conf.port] } else { Vec::new() };
+        let front = (conf.topology == Topology::Standalone && conf.port != 0).then_some(conf.port);
+        return Ok(Ports { front, own });
+    }
+    let highest = conf.port as usize + shards + 10_000;
+    if highest > u16::MAX as usize {
+        return Err(format!(
+            "Port {} is too high for {shards} shards: shard ports follow it and bus ports are 10000 above. Choose a --port below {}.",
+            conf.port,
+            u16::MAX as usize - 10_000 - shards
+        ));
+    }
+    Ok(Ports { front: Some(conf.port), own: (1..=shards as u16).map(|i| conf.port + i).collect() })
+}
+
+fn random_id(rng: &mut Rng) -> NodeId {
+    std::array::from_fn(|_| b"0123456789abcdef"[rng.below(16) as usize])
+}
+
+/// The first view: our own nodes, and in a self-formed or standalone host all slots shared evenly.
+fn first_view(conf: &Config, ports: &Ports, shards: usize, rng: &mut Rng) -> View {
+    let ip = conf.cluster_announce_ip.clone();
+    let nodes = (0..shards)
+        .map(|i| {
+            let port = ports.own.get(i).copied().unwrap_or(conf.port);
+            let epoch = if conf.topology == Topology::Host { i as u64 + 1 } else { 0 };
+            Node {
+                id: random_id(rng),
+                ip: ip.clone(),
+                hostname: conf.cluster_announce_hostname.clone(),
+                port,
+                bus_port: port.wrapping_add(10_000),
+                config_epoch: epoch,
+                local: Some(i as u16),
+            }
+        })
+        .collect();
+    let shares: Vec<_> = (0..shards).map(|i| even_share(i, shards)).collect();
+    let owner = |slot| match conf.topology {
+        Topology::Cluster => UNASSIGNED,
+        _ => {
+            shares.iter().position(|&(from, to)| (from..=to).contains(&slot)).map_or(UNASSIGNED, |i| i as u16)
+        }
+    };
+    let epoch = if conf.topology == Topology::Host { shards as u64 } else { 0 };
+    View::new(1, epoch, nodes, owner)
+}
+
+/// Sockets for each shard, all bound before any shard starts.
+fn bind(conf: &Config, ports: &Ports, shards: usize) -> Result<Vec<Vec<(Socket, Door)>>, String> {
+    let backlog = conf.tcp_backlog.min(i32::MAX as u32) as i32;
+    let mut sockets: Vec<Vec<(Socket, Door)>> = (0..shards).map(|_| Vec::new()).collect();
+    if let Some(port) = ports.front {
+        for (shard, listeners) in listen::tcp(&conf.bind.0, port, backlog, shards)?.into_iter().enumerate() {
+            sockets[shard].extend(listeners.into_iter().map(|s| (s, Door::Front)));
+        }
+    }
+    for (shard, &port) in ports.own.iter().enumerate() {
+        let listeners = listen::tcp(&conf.bind.0, port, backlog, 1)?.pop().unwrap_or_default();
+        sockets[shard].extend(listeners.into_iter().map(|s| (s, Door::Own)));
+    }
+    if !conf.unixsocket.is_empty() {
+        let door = if ports.front.is_some() { Door::Front } else { Door::Own };
+        sockets[0].push((listen::unix(&conf.unixsocket, conf.unixsocketperm, backlog)?, door));
+    }
+    Ok(sockets)
+}
+
+fn serve(loaded: Loaded, file: Option<String>) -> Result<(), String> {
+    let conf = loaded.config;
+    let file =
+        file.map(|f| std::fs::canonicalize(&f).map_or(f, |p| p.display().to_string())).unwrap_or_default();
+    let cores = plan_cores(&conf)?;
+    let shards = cores.len();
+    let ports = plan_ports(&conf, shards)?;
+    net::check_ring()?;
+    if let Err(why) = net::allow_files(conf.maxclients as u64) {
+        eprintln!("{why}: `ulimit -n` limits this process");
+    }
+    std::env::set_current_dir(&conf.dir).map_err(|e| format!("Can't chdir to '{}': {e}", conf.dir))?;
+    let sockets = bind(&conf, &ports, shards)?;
+    if conf.daemonize {
+        net::daemonize()?;
+    }
+    let log = Log::open(&conf.logfile, conf.loglevel).map_err(|e| format!("Can't open the log file: {e}"))?;
+    loaded.notices.iter().for_each(|n| tracing::info!("{n}"));
+    if !conf.pidfile.is_empty() {
+        let _ = std::fs::write(&conf.pidfile, format!("{}\n", std::process::id()));
+    }
+
+    let mut rng = Rng::new(clock::seed());
+    crate::value::set_hash_seed(rng.next_u64());
+    let view = Arc::new(first_view(&conf, &ports, shards, &mut rng));
+    let host = Arc::new(new_host(&conf, shards, file, &mut rng));
+    let (events, inbox) = channel();
+    let cores_at_work = start_cores(&host, &view, &cores, sockets, &events, &mut rng)?;
+    watch_signals(events)?;
+    announce(&conf, &cores, &ports, &view);
+    cores_at_work.threads.iter().for_each(Running::go);
+    outside::publish(&host);
+    host.registers.process.startup_memory.store(crate::metrics::used_memory() as u64, Ordering::Relaxed);
+    wait_for_end(&inbox, &log, &host);
+    cores_at_work.shared.stop.store(true, Ordering::Relaxed);
+    for thread in cores_at_work.threads {
+        thread.join()?;
+    }
+    if !conf.pidfile.is_empty() {
+        let _ = std::fs::remove_file(&conf.pidfile);
+    }
+    if !conf.unixsocket.is_empty() {
+        let _ = std::fs::remove_file(&conf.unixsocket);
+    }
+    tracing::warn!("Shoal is now ready to exit, bye bye...");
+    Ok(())
+}
+
+/// The cores of a started host.
+struct AtWork {
+    shared: Arc<Shared>,
+    threads: Vec<Running>,
+}
+
+/// Starts one core a shard. They stand until they are told to go.
+fn start_cores(
+    host: &Arc<Host>,
+    view: &Arc<View>,
+    cores: &[usize],
+    sockets: Vec<Vec<(Socket, Door)>>,
+    events: &Sender<Event>,
+    rng: &mut Rng,
+) -> Result<AtWork, String> {
+    let shards = cores.len();
+    let conf = host.live.snapshot();
+    let shared = Arc::new(Shared {
+        post: Post::new(shards, limits::MAILBOX),
+        peers: (0..shards).map(|_| OnceLock::new()).collect(),
+        stop: AtomicBool::new(false),
+    });
+    let hash_seed = rng.next_u64();
+    let mut threads = Vec::new();
+    for (me, listeners) in sockets.into_iter().enumerate() {
+        let plan = Plan {
+            setup: Setup {
+                me,
+                shards,
+                host: host.clone(),
+                view: view.clone(),
+                hasher: Hasher::new(hash_seed),
+                databases: if host.cluster { 1 } else { conf.databases as usize },
+                seed: rng.next_u64(),
+                ticks: clock::ticks(),
+            },
+            shared: shared.clone(),
+            listeners,
+            unix_path: conf.unixsocket.clone(),
+            events: events.clone(),
+        };
+        threads.push(Core::start(plan, cores[me])?);
+    }
+    Ok(AtWork { shared, threads })
+}
+
+fn new_host(conf: &Config, shards: usize, config_file: String, rng: &mut Rng) -> Host {
+    let id = random_id(rng);
+    let (os, system_memory) = outside::machine();
+    Host {
+        run_id: String::from_utf8_lossy(&id).into_owned(),
+        pid: std::process::id(),
+        started_us: clock::now().unix_us,
+        executable: std::env::current_exe().map_or_else(|_| "shoal".into(), |p| p.display().to_string()),
+        config_file,
+        cluster: conf.topology != Topology::Standalone,
+        ticks_per_us: clock::ticks().per_us,
+        os,
+        system_memory,
+        ..Host::new(conf.clone(), shards, table::COUNT, Box::new(System))
+    }
+}
+
+fn announce(conf: &Config, cores: &[usize], ports: &Ports, view: &View) {
+    let shards = cores.len();
+    tracing::info!("Shoal {}: {shards} shard(s) on core(s) {cores:?}", env!("CARGO_PKG_VERSION"));
+    tracing::info!("Port: {}, PID: {}", conf.port, std::process::id());
+    for (shard, core) in cores.iter().enumerate().filter(|_| conf.topology != Topology::Standalone) {
+        let slots: Vec<String> =
+            view.ranges(view.local_index(shard)).iter().map(|(from, to)| format!("{from}-{to}")).collect();
+        let slots = if slots.is_empty() { "none".into() } else { slots.join(" ") };
+        tracing::info!("shard {shard}: core {core}, port {}, slots {slots}", ports.own[shard]);
+    }
+    if let Some(front) = ports.front.filter(|_| shards > 1 || conf.topology == Topology::Host) {
+        tracing::info!("front door: port {front}, for clients that don't speak cluster");
+    }
+    let dir = std::env::current_dir().map_or_else(|_| conf.dir.clone(), |d| d.display().to_string());
+    tracing::info!("files: {dir}");
+    tracing::info!("Ready to accept connections");
+}
+
+fn watch_signals(events: Sender<Event>) -> Result<(), String> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|e| format!("Can't handle signals: {e}"))?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let event = if signal == SIGHUP { Event::ReopenLog } else { Event::Signal(signal) };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// What the thread that belongs to no shard does: frees what is big, waits for the end.
+fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host) {
+    loop {
+        match inbox.recv_timeout(Duration::from_secs(1)) {
+            Ok(Event::Garbage(garbage)) => drop(garbage),
+            Ok(Event::ReopenLog) => {
+                if let Err(e) = log.reopen() {
+                    tracing::warn!("Can't reopen the log file: {e}");
+                }
+            }
+            Ok(Event::Signal(signal)) => {
+                let name = if signal == signal_hook::consts::SIGINT { "SIGINT" } else { "SIGTERM" };
+                tracing::warn!("Received {name} scheduling shutdown...");
+                return;
+            }
+            Ok(Event::Shutdown) => {
+                tracing::warn!("User requested shutdown...");
+                return;
+            }
+            Ok(Event::Failed(why)) => {
+                tracing::error!("A core failed: {why}");
+                return;
+            }
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => outside::publish(host),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

@@ -3,10 +3,12 @@
 use super::host::Host;
 use crate::cluster::view::View;
 use crate::config::Config;
-use crate::resp::Reply;
 use crate::resp::args::OwnedArgs;
+use crate::resp::{Args, Reply};
 use crate::store::{Clock, Key, Keyspace};
 use crate::util::rng::Rng;
+use crate::value::Limits;
+use smallvec::SmallVec;
 
 /// One command's world. Fields are public so that a handler can borrow several at once.
 pub struct Ctx<'a> {
@@ -43,6 +45,46 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// Calls `f` with every `step`th word as a key, and with the word's index. Buckets and entries
+    /// of some keys ahead are already on their way from memory when their turn comes.
+    pub fn each_key<'k>(
+        &mut self,
+        words: Args<'k>,
+        step: usize,
+        mut f: impl FnMut(&mut Self, &Key<'k>, usize),
+    ) {
+        const AHEAD: usize = 16;
+        let mut from = 0;
+        while from < words.len() {
+            let to = words.len().min(from + AHEAD * step);
+            let keys: SmallVec<[Key<'k>; AHEAD]> =
+                (from..to).step_by(step).map(|i| self.key(words.at(i))).collect();
+            if keys.len() > 1 {
+                let db = self.ks.db(self.db);
+                keys.iter().for_each(|key| db.prefetch_bucket(key));
+                keys.iter().for_each(|key| db.prefetch_entry(key));
+            }
+            for (n, key) in keys.iter().enumerate() {
+                f(self, key, from + n * step);
+            }
+            from = to;
+        }
+    }
+
+    /// Up to where collections stay flat.
+    #[inline]
+    pub fn limits(&self) -> Limits {
+        let c = self.conf;
+        Limits {
+            hash_max_listpack_entries: c.hash_max_listpack_entries as usize,
+            hash_max_listpack_value: c.hash_max_listpack_value as usize,
+            list_max_listpack_size: c.list_max_listpack_size,
+            set_max_intset_entries: c.set_max_intset_entries as usize,
+            zset_max_listpack_entries: c.zset_max_listpack_entries as usize,
+            zset_max_listpack_value: c.zset_max_listpack_value as usize,
+        }
+    }
+
     /// The time of this turn, in unix milliseconds.
     #[inline]
     pub fn now(&self) -> u64 {
@@ -67,6 +109,19 @@ pub struct Caller {
     pub asking: bool,
     /// The client came through a front door, which is no node.
     pub front_door: bool,
+    /// The address of ours that the client connected to, without the port.
+    pub local_ip: String,
+}
+
+impl Caller {
+    /// Whether the client is on this machine: the address of ours that it reached is a loopback one,
+    /// or a unix socket's, which is a path.
+    pub fn is_local(&self) -> bool {
+        match self.local_ip.parse::<core::net::IpAddr>() {
+            Ok(ip) => ip.to_canonical().is_loopback(),
+            Err(_) => self.local_ip.contains('/'),
+        }
+    }
 }
 
 /// Classes of keyspace events, as `notify-keyspace-events` counts them.
@@ -100,13 +155,26 @@ pub struct Event {
 pub struct Effects {
     /// Changes to the data: above 0 the command is propagated.
     pub dirty: u64,
+    /// Somebody takes what is propagated (an append-only file, replicas).
+    pub propagating: bool,
     /// What to propagate instead of the command itself; unused when empty.
     pub instead: Vec<OwnedArgs>,
     /// Somebody listens (events, WATCH, tracking, blocked clients): events are collected.
     pub listening: bool,
     pub events: Vec<Event>,
-    /// The connection closes once the reply is sent.
-    pub close: bool,
+    /// What the shard itself has to do.
+    pub aside: Option<Aside>,
+}
+
+/// What a command asks of its shard beside changes to the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// Close the connection once the reply is sent.
+    Close,
+    /// Stand still until this time in unix milliseconds (DEBUG SLEEP).
+    SleepUntil(u64),
+    /// The configuration changed: take it up before the next command.
+    Configured,
 }
 
 impl Effects {
@@ -114,6 +182,15 @@ impl Effects {
     #[inline]
     pub fn changed(&mut self, db: usize, key: &[u8], class: u32, name: &'static str) {
         self.dirty += 1;
+        if self.listening {
+            self.collect(db, key, class, name, true);
+        }
+    }
+
+    /// As [`Effects::changed`], for a change that counts `n` times (an element each, mostly).
+    #[inline]
+    pub fn changed_by(&mut self, n: u64, db: usize, key: &[u8], class: u32, name: &'static str) {
+        self.dirty += n;
         if self.listening {
             self.collect(db, key, class, name, true);
         }
@@ -132,8 +209,23 @@ impl Effects {
         self.events.push(Event { class, name, key: key.into(), db, changed });
     }
 
-    /// Propagates these words instead of the command. May be called several times.
+    /// Propagates these words instead of the command. May be called several times; only when
+    /// [`Effects::propagating`].
     pub fn propagate<T: AsRef<[u8]>>(&mut self, words: impl IntoIterator<Item = T>) {
         self.instead.push(OwnedArgs::new(words));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Caller;
+
+    #[test]
+    fn who_is_local() {
+        let is_local = |ip: &str| Caller { local_ip: ip.into(), ..Caller::default() }.is_local();
+        for ip in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1", "/run/shoal.sock"] {
+            assert!(is_local(ip), "{ip}");
+        }
+        assert!(!is_local("10.0.0.1") && !is_local("fe80::1") && !is_local(""));
     }
 }

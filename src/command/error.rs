@@ -1,21 +1,32 @@
 //! Error replies of commands, with Redis's exact texts.
 
+use crate::resp::Args;
 use std::borrow::Cow;
 
-/// An error reply: its text with the code, without `-`.
+/// An error reply: its text with the code, without `-`. Bytes, since it may quote what a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrReply(pub Cow<'static, str>);
+pub struct ErrReply(Cow<'static, [u8]>);
 
 /// What a handler returns: the reply is written, or this error is to be.
 pub type Done = Result<(), ErrReply>;
 
 impl ErrReply {
     pub const fn new(text: &'static str) -> ErrReply {
-        ErrReply(Cow::Borrowed(text))
+        ErrReply(Cow::Borrowed(text.as_bytes()))
+    }
+
+    /// An error that quotes bytes as they came.
+    pub fn quoting(text: Vec<u8>) -> ErrReply {
+        ErrReply(Cow::Owned(text))
+    }
+
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     pub fn owned(text: String) -> ErrReply {
-        ErrReply(Cow::Owned(text))
+        ErrReply(Cow::Owned(text.into_bytes()))
     }
 }
 
@@ -38,6 +49,15 @@ pub fn arity(name: &str) -> ErrReply {
     ErrReply::owned(format!("ERR wrong number of arguments for '{name}' command"))
 }
 
+/// What Redis says to a subcommand with arguments that fit none of its forms. `args` as sent.
+pub fn subcommand_syntax(args: Args<'_>) -> ErrReply {
+    let text = |arg: &[u8]| String::from_utf8_lossy(&arg[..arg.len().min(128)]).into_owned();
+    let (name, sub) = (text(args.at(0)).to_uppercase(), text(args.at(1)));
+    ErrReply::owned(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {name} HELP."
+    ))
+}
+
 /// `ERR invalid expire time in 'name' command`.
 pub fn invalid_expire(name: &str) -> ErrReply {
     ErrReply::owned(format!("ERR invalid expire time in '{name}' command"))
@@ -45,6 +65,6 @@ pub fn invalid_expire(name: &str) -> ErrReply {
 
 /// What Redis says to an unknown subcommand; `sub` as the client wrote it.
 pub fn unknown_subcommand(sub: &[u8], parent: &str) -> ErrReply {
-    let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
-    ErrReply::owned(format!("ERR unknown subcommand '{sub}'. Try {} HELP.", parent.to_uppercase()))
+    let hint = format!("'. Try {} HELP.", parent.to_uppercase());
+    ErrReply::quoting([b"ERR unknown subcommand '", &sub[..sub.len().min(128)], hint.as_bytes()].concat())
 }

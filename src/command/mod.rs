@@ -2,9 +2,32 @@
 //!
 //! [`spec`] says what a row of the table is, [`table`] is the table, [`ctx`] is all that a handler
 //! may see and touch. One file a family; families never import each other; what two of them need
-//! stands in [`ctx`] or lower.
+//! stands in [`ctx`], [`collection`] and [`sampling`], or lower.
 
+pub mod cluster_cmd;
+pub mod collection;
+pub mod config_cmd;
+pub mod connection;
 pub mod ctx;
+pub mod debug;
 pub mod error;
+pub mod hash;
+pub mod help;
 pub mod host;
+pub mod info;
+pub mod introspect;
+pub mod keys;
+pub mod latency;
+pub mod list;
+pub mod memory;
+pub mod sampling;
+pub mod server;
+pub mod set;
+pub mod slowlog;
+pub mod sort;
 pub mod spec;
+pub mod string;
+pub mod table;
+#[cfg(test)]
+pub mod testing;
+pub mod zset;

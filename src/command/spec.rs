@@ -32,7 +32,6 @@ pub enum Verb {
     ClientReply,
     ClientUnblock,
     ClientUnpause,
-    DebugSleep,
     Shutdown,
 }
 
@@ -62,6 +61,13 @@ pub enum Join {
     Places,
     /// Arrays are concatenated.
     Concat,
+    /// Texts (bulk or verbatim strings) are concatenated.
+    Text,
+    /// Integers are added; where a shard says `OK`, that outweighs the errors of others.
+    Found,
+    /// Laid over each other (DEBUG): of hex digests every bit that an odd number of shards has set;
+    /// any other status outweighs errors; of what all say alike, one.
+    Overlay,
     /// One of the replies that are not null, at random (RANDOMKEY).
     Any,
 }
@@ -91,6 +97,10 @@ pub mod flag {
     pub const NO_MULTI: u32 = 1 << 20;
     pub const ALLOW_BUSY: u32 = 1 << 21;
     pub const MOVABLE_KEYS: u32 = 1 << 22;
+    /// Reads or writes keys that its arguments do not name (SORT's BY and GET, KEYS, SCAN).
+    pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 24;
+    /// Of no use to applications; shown by COMMAND DOCS only.
+    pub const SYSCMD: u32 = 1 << 23;
 }
 
 /// ACL categories, in Redis's order.
@@ -156,6 +166,15 @@ pub enum Find {
     Unknown,
 }
 
+/// Keys as `first, last, step`, all 0 without keys at fixed places. A negative `last` counts from
+/// the end (-1 is the last argument).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Legacy {
+    pub first: i16,
+    pub last: i16,
+    pub step: i16,
+}
+
 /// Key-spec flags.
 pub mod key {
     pub const RO: u32 = 1;
@@ -196,6 +215,8 @@ pub mod arg {
 /// A row: everything that COMMAND, arity checks, ACLs, key extraction and routing derive from.
 #[derive(Clone, Copy)]
 pub struct Spec {
+    /// Dense: the row's place in per-command arrays of `table::COUNT`.
+    pub id: u16,
     /// Lower case; a subcommand's is `container|sub`.
     pub name: &'static str,
     /// Number of arguments, the name included (for a subcommand: both words); negative: at least.
@@ -205,6 +226,8 @@ pub struct Spec {
     /// Bits of [`acl`], those that flags imply included.
     pub acl: u32,
     pub keys: &'static [KeySpec],
+    /// What the key specs come to where one range can say it.
+    pub legacy: Legacy,
     pub route: Route,
     pub run: Run,
     pub subs: &'static [Spec],

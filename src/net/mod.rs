@@ -1,1 +1,74 @@
-//! net
+//! Drives shards: the only home of sockets, rings, clocks, threads and await.
+//!
+//! - [`ring`]: one core's raw io_uring.
+//! - [`conn`]: one client's socket; bytes to and from a session, no RESP.
+//! - [`mailbox`]: mail between cores.
+//! - [`listen`]: listening sockets.
+//! - [`executor`]: one core's turn.
+//! - [`clock`]: time and seeds.
+
+pub mod clock;
+pub mod conn;
+pub mod executor;
+pub mod files;
+pub mod heap;
+pub mod listen;
+pub mod log;
+pub mod mailbox;
+pub mod outside;
+pub mod ring;
+
+use crate::limits;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
+/// The cores that this process may use, ascending.
+pub fn allowed_cores() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
+    let cores: Vec<usize> = (0..CpuSet::count()).filter(|&c| set.is_set(c).unwrap_or(false)).collect();
+    if cores.is_empty() { vec![0] } else { cores }
+}
+
+/// Whether the kernel gives us the ring that a core needs; else what to mend.
+pub fn check_ring() -> Result<(), String> {
+    let sizes = ring::Sizes { entries: 8, completions: 16, buffers: 8, buffer_bytes: 4096 };
+    ring::Ring::new(sizes).map(drop).map_err(|e| {
+        let hint = match e.raw_os_error() {
+            Some(libc::ENOSYS) => "this kernel has no io_uring: Linux 6.1 or newer is needed",
+            Some(libc::EPERM | libc::EACCES) => {
+                "io_uring is forbidden here: set sysctl kernel.io_uring_disabled=0, or allow io_uring_setup, \
+                 io_uring_enter and io_uring_register in the container's seccomp profile"
+            }
+            Some(libc::ENOMEM) => "not enough lockable memory: raise `ulimit -l` to 512 KiB or more a core",
+            Some(libc::EINVAL) => "this kernel's io_uring is too old: Linux 6.1 or newer is needed",
+            _ => "see `man io_uring_setup`",
+        };
+        format!("Can't set up io_uring: {e}: {hint}")
+    })
+}
+
+/// Raises the limit of open files to what `clients` need, as far as the system lets us.
+pub fn allow_files(clients: u64) -> Result<(), String> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let wanted = clients + limits::OWN_FILES;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| e.to_string())?;
+    if soft >= wanted {
+        return Ok(());
+    }
+    if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok() {
+        return Ok(());
+    }
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    if hard >= wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, try with {}",
+        hard.saturating_sub(limits::OWN_FILES)
+    ))
+}
+
+/// Goes into the background: the parent ends, the child goes on without a terminal.
+pub fn daemonize() -> Result<(), String> {
+    nix::unistd::daemon(true, false).map_err(|e| format!("Can't daemonize: {e}"))
+}

@@ -4,6 +4,7 @@
 //! arguments; [`reply`] writes RESP2 and RESP3 into an output buffer.
 
 pub mod args;
+pub mod parse;
 pub mod reply;
 
 pub use args::{Args, Span};

@@ -1,1 +1,246 @@
-//! shard
+//! One core, synchronous: bytes and mail in, replies and mail out.
+//!
+//! `net/` calls [`Shard::turn`] with all that arrived, [`Shard::mail`] with what siblings sent, and
+//! [`Shard::tick`] now and then; after each it takes the replies ([`Shard::take_news`]) and the
+//! mail for siblings ([`Shard::take_mail`]).
+//!
+//! - [`turn`](Shard::turn) parses everything that arrived, prefetches, then executes.
+//! - `execute` runs one admitted command and applies its effects.
+//! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
+//!   `loan` lends slots to a command that spans shards.
+//! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
+//! - `cron` is what time alone makes happen: expiry, eviction, timeouts.
+
+mod clients;
+mod cron;
+mod execute;
+mod fanout;
+mod figures;
+mod loan;
+pub mod mail;
+mod others;
+mod turn;
+mod verbs;
+
+#[cfg(test)]
+mod tests;
+
+pub use clients::Refusal;
+pub use turn::Input;
+
+use crate::cluster::view::View;
+use crate::command::ctx::Effects;
+use crate::command::host::Host;
+use crate::command::spec::Spec;
+use crate::command::table;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::resp::Span;
+use crate::session::gate::Conditions;
+use crate::session::route::Place;
+use crate::store::{Clock, Garbage, Hasher, Keyspace};
+use crate::util::rng::Rng;
+use clients::Clients;
+use mail::{Batch, Mail};
+use std::sync::Arc;
+
+/// The time of a turn. Comes from `net/clock`, or from a simulator.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Unix time in microseconds.
+    pub unix_us: u64,
+}
+
+impl Now {
+    #[inline]
+    pub fn ms(self) -> u64 {
+        self.unix_us / 1000
+    }
+}
+
+/// A source of ticks for timing single commands, and how many make a microsecond.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks {
+    pub read: fn() -> u64,
+    pub per_us: f64,
+}
+
+/// What a shard is made of.
+pub struct Setup {
+    pub me: usize,
+    pub shards: usize,
+    pub host: Arc<Host>,
+    pub view: Arc<View>,
+    pub hasher: Hasher,
+    pub databases: usize,
+    pub seed: u64,
+    pub ticks: Ticks,
+}
+
+/// Where a command's first key is, and what is known of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct FirstKey {
+    /// The argument, 0 when the command has no key.
+    arg: u32,
+    slot: u16,
+    hash: u64,
+}
+
+/// A command of the batch between parsing and executing.
+struct Queued {
+    client: u32,
+    generation: u32,
+    /// The input that its bytes are in.
+    input: u32,
+    /// Its spans count into the scratch buffer (an inline command).
+    inline: bool,
+    /// Where its bytes start and end in the input.
+    start: u32,
+    end: u32,
+    spans: u32,
+    args: u32,
+    what: What,
+    key: FirstKey,
+}
+
+enum What {
+    Run(&'static Spec),
+    /// Unknown, or with a wrong number of arguments.
+    Wrong,
+    /// The protocol was violated: this is the last reply.
+    Violation(String),
+}
+
+/// One core's share: its keys, its clients, its corner of the host.
+pub struct Shard {
+    at: Place,
+    host: Arc<Host>,
+    metrics: Arc<Metrics>,
+    conf: Arc<Config>,
+    generation: u64,
+    view: Arc<View>,
+    ks: Box<Keyspace>,
+    rng: Rng,
+    ticks: Ticks,
+    clock: Clock,
+    now: Now,
+    clients: Clients,
+    conditions: Conditions,
+    fx: Effects,
+    /// Reused from turn to turn.
+    queue: Vec<Queued>,
+    spans: Vec<Span>,
+    scratch: Vec<u8>,
+    reply: Vec<u8>,
+    /// Clients with output, or to be closed.
+    news: Vec<u32>,
+    /// Clients whose hold may be over.
+    resume: Vec<u32>,
+    /// What this turn sends to each sibling.
+    outbox: Vec<Option<Box<Batch>>>,
+    answers: Vec<(usize, Box<Batch>)>,
+    /// Mail about loans; leaves behind the batches of the same turn.
+    letters: Vec<(usize, Mail)>,
+    loans: loan::Loans,
+    /// Boxed because batches travel boxed: only pointers cross cores.
+    #[allow(clippy::vec_box)]
+    pool: Vec<Box<Batch>>,
+    garbage: Vec<Garbage>,
+    expire_db: usize,
+    rates: figures::Rates,
+    shutdown: Option<bool>,
+    sleep_until: u64,
+    /// Ticks from which a command is slow enough for SLOWLOG or LATENCY.
+    slow_ticks: u64,
+}
+
+impl Shard {
+    pub fn new(setup: Setup) -> Shard {
+        let Setup { me, shards, host, view, hasher, databases, seed, ticks } = setup;
+        let conf = host.live.snapshot();
+        let mut shard = Shard {
+            at: Place { me, shards, cluster: host.cluster },
+            metrics: host.metrics[me].clone(),
+            generation: host.live.generation(),
+            conf,
+            view,
+            ks: Keyspace::new(databases, hasher, seed),
+            rng: Rng::new(seed ^ 0x5348_4f41_4c00 ^ me as u64),
+            ticks,
+            clock: Clock::at(0),
+            now: Now::default(),
+            clients: Clients::default(),
+            conditions: Conditions::default(),
+            fx: Effects::default(),
+            queue: Vec::new(),
+            spans: Vec::new(),
+            scratch: Vec::new(),
+            reply: Vec::new(),
+            news: Vec::new(),
+            resume: Vec::new(),
+            outbox: (0..shards).map(|_| None).collect(),
+            answers: Vec::new(),
+            letters: Vec::new(),
+            loans: loan::Loans::default(),
+            pool: Vec::new(),
+            garbage: Vec::new(),
+            expire_db: 0,
+            rates: figures::Rates::default(),
+            shutdown: None,
+            sleep_until: 0,
+            slow_ticks: u64::MAX,
+            host,
+        };
+        shard.configure();
+        shard
+    }
+
+    /// Takes the time of this turn, and the configuration if it changed.
+    fn begin(&mut self, now: Now) {
+        self.now = now;
+        self.clock.now_ms = now.ms();
+        if self.host.live.generation() != self.generation {
+            self.generation = self.host.live.generation();
+            self.conf = self.host.live.snapshot();
+            self.configure();
+        }
+        self.metrics.turns.inc();
+    }
+
+    /// Derives from the configuration what every command asks.
+    fn configure(&mut self) {
+        let conf = &self.conf;
+        self.clock.lfu = cron::policy(conf).lfu();
+        self.clock.lfu_log_factor = conf.lfu_log_factor;
+        self.clock.lfu_decay_time = conf.lfu_decay_time;
+        self.conditions.auth_required = !conf.requirepass.is_empty();
+        self.slow_ticks = figures::slow_ticks(conf, self.ticks.per_us);
+        self.reckon_memory();
+    }
+
+    /// Mail for siblings and answers to them, one batch each.
+    pub fn take_mail(&mut self) -> impl Iterator<Item = (usize, Mail)> + '_ {
+        let answers = self.answers.drain(..).map(|(to, batch)| (to, Mail::Replies(batch)));
+        let requests = self.outbox.iter_mut().enumerate();
+        let requests = requests.filter_map(|(to, b)| b.take().map(|b| (to, Mail::Requests(b))));
+        answers.chain(requests).chain(self.letters.drain(..))
+    }
+
+    /// Big values that were deleted, to be freed off the request's way.
+    pub fn take_garbage(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.garbage)
+    }
+
+    /// SHUTDOWN was asked for: `Some(save)`.
+    pub fn wants_shutdown(&self) -> Option<bool> {
+        self.shutdown
+    }
+
+    /// The shard must not run before this time in ms (DEBUG SLEEP).
+    pub fn sleeps_until(&self) -> u64 {
+        self.sleep_until
+    }
+
+    /// Every per-command array has this many rows.
+    pub const COMMANDS: usize = table::COUNT;
+}

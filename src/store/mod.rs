@@ -1,37 +1,38 @@
-//! The store: one keyspace a shard, one table a slot.
+//! The store: one keyspace a shard, one table a slot. It never replies.
+//!
+//! From the outside in: a [`Keyspace`] is one shard's data, `N` databases; a [`Db`] is one
+//! database, a table for each of the 16384 slots; a `Table` is a linear hash table of cache-line
+//! buckets; an `Entry` is one allocation with a key and, when it is short, its value.
+//!
+//! - A slot's table can be taken out and put into another keyspace by moving one pointer
+//!   ([`Db::take_slot`], [`Db::put_slot`]); all of this is `Send`.
+//! - Tables grow and shrink by one bucket at a time: no call moves more than 64 KB.
+//! - Time comes in as a [`Clock`], randomness as a seed. A key past its time is removed by the
+//!   call that meets it, unless the clock's [`Expiry`] says otherwise.
+//! - Counters of [`Db`] (keys, keys with a TTL, bytes) are exact after every call.
 
-use crate::slot::{Slot, key_slot};
+mod array;
+mod bucket;
+mod clock;
+mod db;
+mod entry;
+mod evict;
+mod expire;
+mod key;
+mod keyspace;
+mod owned;
+mod strings;
+mod table;
+mod walk;
 
-/// A key with its slot and hash.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    pub bytes: &'a [u8],
-    pub slot: Slot,
-    pub hash: u64,
-}
+pub use clock::{Clock, Expiry};
+pub use db::{Db, EntryRef, LazyFree, Look, SlotTable, Stats, Ttl, ValueMut, ValueRef};
+pub use evict::Policy;
+pub use expire::ExpireStep;
+pub use key::{Hasher, Key};
+pub use keyspace::Keyspace;
+pub use owned::{Garbage, Owned, OwnedValue};
+pub use walk::cursor_slot;
 
-/// Time and access policy of one turn.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Clock {
-    pub now_ms: u64,
-}
-
-/// Hashes keys.
-pub struct Hasher;
-
-impl Hasher {
-    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, slot: key_slot(bytes), hash: 0 }
-    }
-}
-
-/// All databases of one shard.
-pub struct Keyspace {
-    hasher: Hasher,
-}
-
-impl Keyspace {
-    pub fn hasher(&self) -> &Hasher {
-        &self.hasher
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
-//! Small tools without a home of their own: numbers as Redis reads and writes them, globs, randomness.
+//! Small tools without a home of their own: numbers as Redis reads and writes them, globs, digests,
+//! randomness.
 
 pub mod glob;
 pub mod num;
 pub mod rng;
+pub mod sha1;
+pub mod size;

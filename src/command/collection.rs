@@ -1,0 +1,217 @@
+//! Collections by key: what the families of lists, hashes, sets and sorted sets share.
+
+use super::ctx::{Ctx, class};
+use super::error::{ErrReply, NOT_INT, SYNTAX, WRONG_TYPE};
+use crate::resp::{Args, Reply};
+use crate::store::{Clock, Db, Key, Look, Ttl, ValueMut, ValueRef};
+use crate::util::glob;
+use crate::util::num::{is_space, parse_i64};
+use crate::value::{Elem, Hash, List, Object, Set, ZSet};
+
+/// A kind of collection among the kinds of objects.
+pub trait Collection: Sized {
+    fn of(object: &Object) -> Option<&Self>;
+    fn of_mut(object: &mut Object) -> Option<&mut Self>;
+    fn into_object(self) -> Object;
+}
+
+macro_rules! collection {
+    ($($kind:ident)*) => {$(
+        impl Collection for $kind {
+            #[inline]
+            fn of(object: &Object) -> Option<&Self> {
+                if let Object::$kind(own) = object { Some(own) } else { None }
+            }
+
+            #[inline]
+            fn of_mut(object: &mut Object) -> Option<&mut Self> {
+                if let Object::$kind(own) = object { Some(own) } else { None }
+            }
+
+            fn into_object(self) -> Object {
+                Object::$kind(self)
+            }
+        }
+    )*};
+}
+
+collection!(List Hash Set ZSet);
+
+/// The collection at `key`; an error when something else is there.
+#[inline]
+pub fn find<'d, T: Collection>(
+    db: &'d mut Db,
+    key: &Key<'_>,
+    look: Look,
+    clock: &Clock,
+) -> Result<Option<&'d T>, ErrReply> {
+    match db.find(key, look, clock).map(|entry| entry.value()) {
+        None => Ok(None),
+        Some(ValueRef::Obj(object)) => T::of(object).map(Some).ok_or(WRONG_TYPE),
+        Some(_) => Err(WRONG_TYPE),
+    }
+}
+
+/// As [`find`], to be changed. One that is left empty has to go: [`drop_empty`].
+#[inline]
+pub fn find_mut<'d, T: Collection>(
+    db: &'d mut Db,
+    key: &Key<'_>,
+    clock: &Clock,
+) -> Result<Option<&'d mut T>, ErrReply> {
+    match db.find_mut(key, Look::Write, clock) {
+        None => Ok(None),
+        Some(ValueMut::Obj(object)) => T::of_mut(object).map(Some).ok_or(WRONG_TYPE),
+        Some(_) => Err(WRONG_TYPE),
+    }
+}
+
+/// Calls `f` with the collection at `key`. Without one it counts as a miss, and nothing is written.
+#[inline]
+pub fn read<T: Collection, R>(
+    ctx: &mut Ctx<'_>,
+    key: &Key<'_>,
+    f: impl FnOnce(&mut Reply<'_>, &T) -> R,
+) -> Result<Option<R>, ErrReply> {
+    match find::<T>(ctx.ks.db_mut(ctx.db), key, Look::Read, &ctx.clock)? {
+        Some(value) => Ok(Some(f(&mut ctx.out, value))),
+        None => {
+            missed(ctx, key);
+            Ok(None)
+        }
+    }
+}
+
+/// A read met no key.
+#[inline]
+pub fn missed(ctx: &mut Ctx<'_>, key: &Key<'_>) {
+    ctx.fx.event(ctx.db, key.bytes, class::KEY_MISS, "keymiss");
+}
+
+/// Stores a collection at a key that isn't there.
+pub fn create<T: Collection>(ctx: &mut Ctx<'_>, key: &Key<'_>, value: T) {
+    ctx.ks.db_mut(ctx.db).set_object(key, value.into_object(), Ttl::Clear, &ctx.clock);
+    ctx.fx.event(ctx.db, key.bytes, class::NEW, "new");
+}
+
+/// Removes the key of a collection whose last element just went.
+pub fn drop_empty(ctx: &mut Ctx<'_>, key: &Key<'_>) {
+    let lazy = ctx.conf.lazyfree_lazy_server_del;
+    ctx.ks.db_mut(ctx.db).delete(key, lazy, &ctx.clock);
+    ctx.fx.event(ctx.db, key.bytes, class::GENERIC, "del");
+}
+
+/// Replies with an element as a bulk string.
+#[inline]
+pub fn write_elem(out: &mut Reply<'_>, elem: Elem<'_>) {
+    match elem {
+        Elem::Str(text) => out.bulk(text),
+        Elem::Int(n) => out.bulk_int(n),
+    }
+}
+
+// ---- HSCAN, SSCAN, ZSCAN
+
+const BAD_CURSOR: ErrReply = ErrReply::new("ERR invalid cursor");
+
+/// Most elements that one call is asked for: more makes no difference, and products must not
+/// overflow.
+const MAX_COUNT: i64 = 1 << 40;
+
+/// A cursor by the rules of C's `strtoul`: a sign is allowed (a minus wraps around), an empty text
+/// is 0, the text ends at its first NUL.
+pub fn parse_cursor(text: &[u8]) -> Result<u64, ErrReply> {
+    let text = text.split(|b| *b == 0).next().unwrap_or_default();
+    if text.first().is_some_and(|b| is_space(*b)) {
+        return Err(BAD_CURSOR);
+    }
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        _ => (false, text),
+    };
+    // A sign alone is no number, and what isn't read stays over.
+    if digits.is_empty() && !text.is_empty() {
+        return Err(BAD_CURSOR);
+    }
+    let mut n: u64 = 0;
+    for b in digits {
+        let digit = b.wrapping_sub(b'0');
+        let next = n.checked_mul(10).and_then(|n| n.checked_add(digit as u64));
+        n = next.filter(|_| digit < 10).ok_or(BAD_CURSOR)?;
+    }
+    Ok(if negative { n.wrapping_neg() } else { n })
+}
+
+/// `[MATCH pattern] [COUNT n]` of a scan within a collection.
+pub struct ScanOptions<'a> {
+    /// At least 1.
+    pub count: usize,
+    pattern: Option<&'a [u8]>,
+}
+
+impl<'a> ScanOptions<'a> {
+    /// Reads the options from argument `from` on.
+    pub fn parse(args: Args<'a>, from: usize) -> Result<ScanOptions<'a>, ErrReply> {
+        let mut o = ScanOptions { count: 10, pattern: None };
+        for i in (from..args.len()).step_by(2) {
+            let Some(value) = args.get(i + 1) else { return Err(SYNTAX) };
+            if args.is(i, "count") {
+                let count = parse_i64(value).ok_or(NOT_INT)?;
+                if count < 1 {
+                    return Err(SYNTAX);
+                }
+                o.count = count.min(MAX_COUNT) as usize;
+            } else if args.is(i, "match") {
+                o.pattern = Some(value).filter(|pattern| !glob::is_all(pattern));
+            } else {
+                return Err(SYNTAX);
+            }
+        }
+        Ok(o)
+    }
+
+    pub fn shows(&self, elem: Elem<'_>) -> bool {
+        self.pattern.is_none_or(|pattern| elem.with_text(|text| glob::matches(pattern, text, false)))
+    }
+}
+
+/// The reply to a scan: the next cursor and `n` bulk strings, already written.
+pub fn write_scan(out: &mut Reply<'_>, cursor: u64, n: usize, elements: &[u8]) {
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+    out.array(n);
+    out.raw(elements);
+}
+
+/// The reply to a scan where there is no key.
+pub fn write_empty_scan(out: &mut Reply<'_>) {
+    write_scan(out, 0, 0, b"");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_as_strtoul_does() {
+        for (text, want) in [
+            ("0", Some(0)),
+            ("", Some(0)),
+            ("+5", Some(5)),
+            ("-1", Some(u64::MAX)),
+            ("007", Some(7)),
+            ("7\0x", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("99999999999999999999", None),
+            (" 1", None),
+            ("1 ", None),
+            ("-", None),
+            ("x", None),
+            ("1x", None),
+        ] {
+            assert_eq!(parse_cursor(text.as_bytes()).ok(), want, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Where the host's memory is.
+
+use super::Host;
+use crate::metrics::{self, Counter, Metrics};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Bytes.
+pub struct Memory {
+    pub used: u64,
+    pub peak: u64,
+    pub rss: u64,
+    /// What the host used before it had served anybody.
+    pub startup: u64,
+    pub clients: u64,
+    /// All that is not data.
+    pub overhead: u64,
+    pub dataset: u64,
+    pub keys: u64,
+}
+
+impl Memory {
+    /// The whole host's: memory isn't divided between its shards. Shard `me` has `keys` keys.
+    pub fn of(host: &Host, me: usize, keys: usize) -> Memory {
+        let all = &host.metrics;
+        let used = metrics::used_memory() as u64;
+        let clients: u64 = all.iter().map(|m| m.client_bytes.get()).sum();
+        let startup = host.registers.process.startup_memory.load(Relaxed).min(used);
+        let overhead = (startup + clients).min(used);
+        let of_shard = |(i, m): (usize, &Arc<Metrics>)| match i == me {
+            true => keys as u64,
+            false => m.keys.iter().map(Counter::get).sum(),
+        };
+        Memory {
+            used,
+            peak: (metrics::peak_memory() as u64).max(used),
+            rss: host.registers.process.rss.load(Relaxed),
+            startup,
+            clients,
+            overhead,
+            dataset: used - overhead,
+            keys: all.iter().enumerate().map(of_shard).sum(),
+        }
+    }
+
+    /// The dataset as a share of what was used since the start, in percent.
+    pub fn dataset_percent(&self) -> f64 {
+        ratio(self.dataset, self.used - self.startup) * 100.0
+    }
+
+    pub fn peak_percent(&self) -> f64 {
+        ratio(self.used, self.peak) * 100.0
+    }
+
+    /// Resident bytes for each byte used.
+    pub fn fragmentation(&self) -> f64 {
+        ratio(self.rss, self.used)
+    }
+
+    pub fn fragmentation_bytes(&self) -> i64 {
+        self.rss as i64 - self.used as i64
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

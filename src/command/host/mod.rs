@@ -1,0 +1,195 @@
+//! What all shards of a host share and commands may read.
+
+mod memory;
+mod slow;
+mod spikes;
+mod timing;
+
+pub use memory::Memory;
+pub use slow::{SlowEntry, SlowLog, shortened};
+pub use spikes::{Series, Spikes};
+pub use timing::Timing;
+
+use crate::config::{Config, ConfigError, Directive, Live};
+use crate::metrics::Metrics;
+use crate::util::rng::Rng;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The version of Redis whose behaviour this is: clients decide by it what they may send.
+pub const COMPATIBLE_VERSION: &str = "7.0.15";
+/// Our own version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// One host: facts that do not change while it runs, and the shared registers.
+pub struct Host {
+    pub live: Arc<Live>,
+    /// One a shard, in shard order.
+    pub metrics: Vec<Arc<Metrics>>,
+    /// 40 hex digits, new at each start.
+    pub run_id: String,
+    pub pid: u32,
+    /// Unix microseconds at start.
+    pub started_us: u64,
+    pub executable: String,
+    /// Path of the configuration file, empty without one.
+    pub config_file: String,
+    /// The shared client port; the node's own when there is one shard without a front door.
+    pub port: u16,
+    /// Clients see slots and redirections.
+    pub cluster: bool,
+    /// Ticks of a microsecond, for the per-command counts in `metrics`.
+    pub ticks_per_us: f64,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: AtomicBool,
+    /// System, release and machine, as `uname -srm` says them.
+    pub os: String,
+    /// Bytes of memory that the machine has.
+    pub system_memory: u64,
+    pub outside: Box<dyn Outside>,
+    pub registers: Registers,
+}
+
+/// What commands have done for them outside the shards: files, and settings of the network.
+pub trait Outside: Send + Sync {
+    /// The whole file; empty when there is none.
+    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// Replaces the file, all or nothing.
+    fn write(&self, path: &str, text: &[u8]) -> Result<(), String>;
+
+    /// Puts changed directives into effect that no shard can (ports, say), before anybody sees the
+    /// new configuration; an error keeps the old one.
+    fn configure(
+        &self,
+        old: &Config,
+        new: &Config,
+        changed: &[&'static Directive],
+    ) -> Result<(), ConfigError>;
+
+    /// Asks the allocator to give memory back to the system.
+    fn purge(&self);
+}
+
+/// Figures about the process, for whoever can ask the system to publish now and then.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// Resident memory in bytes.
+    pub rss: AtomicU64,
+    /// CPU time of all threads, in microseconds.
+    pub cpu_user_us: AtomicU64,
+    pub cpu_system_us: AtomicU64,
+    /// Bytes on the heap when the host was ready to serve.
+    pub startup_memory: AtomicU64,
+    /// Big values that wait to be freed.
+    pub lazyfree_pending: AtomicU64,
+}
+
+/// What shards write and all may read.
+#[derive(Debug, Default)]
+pub struct Registers {
+    pub process: Process,
+    /// One a shard.
+    logs: Vec<Logs>,
+    /// Entries of SLOWLOG so far: the next one's id.
+    pub slow_entries: AtomicU64,
+    /// How often DEBUG CHANGE-REPL-ID was called.
+    pub repl_id_changes: AtomicU64,
+}
+
+/// What one shard notes of slow commands and events.
+#[derive(Debug, Default)]
+pub struct Logs {
+    slow: Mutex<SlowLog>,
+    spikes: Mutex<Spikes>,
+}
+
+impl Registers {
+    pub fn new(shards: usize) -> Registers {
+        Registers { logs: (0..shards).map(|_| Logs::default()).collect(), ..Registers::default() }
+    }
+
+    pub fn slow_log(&self, shard: usize) -> MutexGuard<'_, SlowLog> {
+        self.logs[shard].slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn spikes(&self, shard: usize) -> MutexGuard<'_, Spikes> {
+        self.logs[shard].spikes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host {
+    /// The shards that a client sees as its server: all of them, or, on an own port, that one.
+    pub fn scope(&self, front_door: bool, me: usize) -> Range<usize> {
+        if front_door || !self.cluster { 0..self.metrics.len() } else { me..me + 1 }
+    }
+
+    /// The replication id of a shard: 40 hex digits.
+    pub fn replication_id(&self, shard: usize) -> String {
+        let changes = self.registers.repl_id_changes.load(Relaxed);
+        let fold = |h: u64, b: u8| (h ^ b as u64).wrapping_mul(0x0100_0000_01b3);
+        let seed = self.run_id.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        let mut rng = Rng::new(seed ^ (shard as u64) << 48 ^ changes);
+        let mut id = (0..3).map(|_| format!("{:016x}", rng.next_u64())).collect::<String>();
+        id.truncate(40);
+        id
+    }
+
+    /// A standalone host of this many shards and rows of the command table that knows nothing yet of its process and machine.
+    pub fn new(config: Config, shards: usize, commands: usize, outside: Box<dyn Outside>) -> Host {
+        let metrics = || Arc::new(Metrics::new(commands));
+        Host {
+            port: config.port,
+            live: Arc::new(Live::new(config)),
+            metrics: (0..shards).map(|_| metrics()).collect(),
+            run_id: "0".repeat(40),
+            pid: 1,
+            started_us: 0,
+            executable: "/usr/bin/shoal".into(),
+            config_file: String::new(),
+            cluster: false,
+            ticks_per_us: 1.0,
+            active_expire: AtomicBool::new(true),
+            os: "Linux 6.18 x86_64".into(),
+            system_memory: 1 << 34,
+            outside,
+            registers: Registers::new(shards),
+        }
+    }
+
+    /// A host for tests, with files in memory.
+    #[cfg(test)]
+    pub fn for_tests(shards: usize, commands: usize) -> Host {
+        Host::new(Config::default(), shards, commands, Box::new(Files::default()))
+    }
+}
+
+/// Files in memory, for tests.
+#[cfg(test)]
+#[derive(Default)]
+pub struct Files(Mutex<std::collections::BTreeMap<String, Vec<u8>>>);
+
+#[cfg(test)]
+impl Outside for Files {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        Ok(self.0.lock().unwrap().get(path).cloned().unwrap_or_default())
+    }
+
+    fn write(&self, path: &str, text: &[u8]) -> Result<(), String> {
+        if path.starts_with("/readonly/") {
+            return Err("Permission denied".into());
+        }
+        self.0.lock().unwrap().insert(path.into(), text.to_vec());
+        Ok(())
+    }
+
+    fn configure(&self, _: &Config, new: &Config, _: &[&'static Directive]) -> Result<(), ConfigError> {
+        match new.port {
+            1 => Err(ConfigError::failed("port", "Unable to listen on this port. Check server logs.")),
+            _ => Ok(()),
+        }
+    }
+
+    fn purge(&self) {}
+}

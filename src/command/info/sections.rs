@@ -1,0 +1,344 @@
+//! The sections' lines, in redis-server 7.0.15's order; what is ours stands where it disturbs nobody.
+//!
+//! A zero is what redis-server shows too when it has no replicas, scripts, modules, children or
+//! subscribers, which is how it is here.
+
+use super::figures::Figures;
+use crate::command::ctx::Ctx;
+use crate::command::host::{COMPATIBLE_VERSION, Timing, VERSION};
+use crate::command::table;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// `name:value` lines under titles.
+#[derive(Default)]
+pub struct Text(String);
+
+impl Text {
+    pub fn begin(&mut self, section: &str) {
+        if !self.0.is_empty() {
+            self.0.push_str("\r\n");
+        }
+        let title = match section {
+            "cpu" => "CPU".to_owned(),
+            name => name[..1].to_uppercase() + &name[1..],
+        };
+        self.0.push_str(&format!("# {title}\r\n"));
+    }
+
+    fn put(&mut self, name: &str, value: impl Display) {
+        write!(self.0, "{name}:{value}\r\n").expect("writing to memory succeeds");
+    }
+
+    /// The value in bytes, and again for people.
+    fn put_bytes(&mut self, name: &str, bytes: u64) {
+        self.put(name, bytes);
+        self.put(&format!("{name}_human"), human(bytes));
+    }
+
+    fn zeros(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| self.put(name, 0));
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// `1.50K` and the like.
+fn human(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    for unit in ["K", "M", "G", "T"] {
+        size /= 1024.0;
+        if bytes < 1 << (10 * ("KMGT".find(unit).unwrap_or(0) + 2)) {
+            return format!("{size:.2}{unit}");
+        }
+    }
+    format!("{:.2}P", size / 1024.0)
+}
+
+pub fn server(ctx: &Ctx<'_>, _: &Figures, out: &mut Text) {
+    let host = ctx.host;
+    let uptime = ctx.now_us.saturating_sub(host.started_us) / 1_000_000;
+    let own_port = ctx.view.local_node(ctx.me).port;
+    let port = if ctx.caller.front_door || !host.cluster { host.port } else { own_port };
+    out.put("redis_version", COMPATIBLE_VERSION);
+    out.put("server_name", "shoal");
+    out.put("shoal_version", VERSION);
+    out.put("redis_git_sha1", "00000000");
+    out.put("redis_git_dirty", 0);
+    out.put("redis_build_id", "0");
+    out.put("redis_mode", if host.cluster { "cluster" } else { "standalone" });
+    out.put("os", &host.os);
+    out.put("arch_bits", usize::BITS);
+    out.put("monotonic_clock", "POSIX clock_gettime");
+    out.put("multiplexing_api", "io_uring");
+    out.put("atomicvar_api", "rust-std");
+    out.put("gcc_version", "0.0.0");
+    out.put("process_id", host.pid);
+    out.put("process_supervised", "no");
+    out.put("run_id", &host.run_id);
+    out.put("tcp_port", port);
+    out.put("server_time_usec", ctx.now_us);
+    out.put("uptime_in_seconds", uptime);
+    out.put("uptime_in_days", uptime / 86400);
+    out.put("hz", ctx.conf.hz);
+    out.put("configured_hz", ctx.conf.hz);
+    out.put("lru_clock", (ctx.now() / 1000) & 0xFF_FFFF);
+    out.put("executable", &host.executable);
+    out.put("config_file", &host.config_file);
+    out.put("io_threads_active", 0);
+}
+
+pub fn clients(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    out.put("connected_clients", f.sum(|m| &m.clients));
+    out.put("cluster_connections", 0);
+    out.put("maxclients", ctx.conf.maxclients);
+    out.put("client_recent_max_input_buffer", f.max(|m| &m.max_input));
+    out.put("client_recent_max_output_buffer", f.max(|m| &m.max_output));
+    out.zeros(&["blocked_clients", "tracking_clients", "clients_in_timeout_table"]);
+}
+
+pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    let m = &f.memory;
+    out.put_bytes("used_memory", m.used);
+    out.put_bytes("used_memory_rss", m.rss);
+    out.put_bytes("used_memory_peak", m.peak);
+    out.put("used_memory_peak_perc", format_args!("{:.2}%", m.peak_percent()));
+    out.put("used_memory_overhead", m.overhead);
+    out.put("used_memory_startup", m.startup);
+    out.put("used_memory_dataset", m.dataset);
+    out.put("used_memory_dataset_perc", format_args!("{:.2}%", m.dataset_percent()));
+    // our allocator tells no more than what was asked of it and what is resident
+    out.put("allocator_allocated", m.used);
+    out.put("allocator_active", m.rss);
+    out.put("allocator_resident", m.rss);
+    out.put_bytes("total_system_memory", ctx.host.system_memory);
+    out.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
+    out.put("used_memory_lua_human", "0B");
+    out.zeros(&[
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+        "used_memory_vm_total",
+    ]);
+    out.put("used_memory_vm_total_human", "0B");
+    out.zeros(&["used_memory_functions", "used_memory_scripts"]);
+    out.put("used_memory_scripts_human", "0B");
+    out.put_bytes("maxmemory", ctx.conf.maxmemory);
+    let policy = ctx.conf.get(&["maxmemory-policy"]);
+    out.put("maxmemory_policy", policy.iter().map(|(_, v)| String::from_utf8_lossy(v)).collect::<String>());
+    out.put("allocator_frag_ratio", format_args!("{:.2}", m.fragmentation()));
+    out.put("allocator_frag_bytes", m.fragmentation_bytes().max(0));
+    out.put("allocator_rss_ratio", "1.00");
+    out.put("allocator_rss_bytes", 0);
+    out.put("rss_overhead_ratio", "1.00");
+    out.put("rss_overhead_bytes", 0);
+    out.put("mem_fragmentation_ratio", format_args!("{:.2}", m.fragmentation()));
+    out.put("mem_fragmentation_bytes", m.fragmentation_bytes());
+    out.zeros(&[
+        "mem_not_counted_for_evict",
+        "mem_replication_backlog",
+        "mem_total_replication_buffers",
+        "mem_clients_slaves",
+    ]);
+    out.put("mem_clients_normal", m.clients);
+    out.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    out.put("mem_allocator", "mimalloc");
+    out.put("active_defrag_running", 0);
+    out.put("lazyfree_pending_objects", ctx.host.registers.process.lazyfree_pending.load(Relaxed));
+    out.put("lazyfreed_objects", f.sum(|m| &m.lazyfreed));
+}
+
+pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    out.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    out.put("current_fork_perc", "0.00");
+    out.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    out.put("rdb_changes_since_last_save", f.sum(|m| &m.dirty));
+    out.put("rdb_bgsave_in_progress", 0);
+    out.put("rdb_last_save_time", ctx.host.started_us / 1_000_000);
+    out.put("rdb_last_bgsave_status", "ok");
+    out.put("rdb_last_bgsave_time_sec", -1);
+    out.put("rdb_current_bgsave_time_sec", -1);
+    out.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    out.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    out.put("aof_last_rewrite_time_sec", -1);
+    out.put("aof_current_rewrite_time_sec", -1);
+    out.put("aof_last_bgrewrite_status", "ok");
+    out.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    out.put("aof_last_write_status", "ok");
+    out.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+}
+
+pub fn stats(_: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    let kbps = |rate: u64| format!("{:.2}", rate as f64 / 1024.0);
+    out.put("total_connections_received", f.sum(|m| &m.connections));
+    out.put("total_commands_processed", f.sum(|m| &m.commands));
+    out.put("instantaneous_ops_per_sec", f.sum(|m| &m.rates[0]));
+    out.put("total_net_input_bytes", f.sum(|m| &m.net_in));
+    out.put("total_net_output_bytes", f.sum(|m| &m.net_out));
+    out.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    out.put("instantaneous_input_kbps", kbps(f.sum(|m| &m.rates[1])));
+    out.put("instantaneous_output_kbps", kbps(f.sum(|m| &m.rates[2])));
+    out.put("instantaneous_input_repl_kbps", "0.00");
+    out.put("instantaneous_output_repl_kbps", "0.00");
+    out.put("rejected_connections", f.sum(|m| &m.rejected));
+    out.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    out.put("expired_keys", f.sum(|m| &m.expired));
+    out.put("expired_stale_perc", "0.00");
+    out.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    out.put("evicted_keys", f.sum(|m| &m.evicted));
+    out.put("evicted_clients", f.sum(|m| &m.evicted_clients));
+    out.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    out.put("keyspace_hits", f.sum(|m| &m.hits));
+    out.put("keyspace_misses", f.sum(|m| &m.misses));
+    out.zeros(&[
+        "pubsub_channels",
+        "pubsub_patterns",
+        "pubsubshard_channels",
+        "latest_fork_usec",
+        "total_forks",
+    ]);
+    out.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
+    out.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits"]);
+    out.zeros(&["active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"]);
+    out.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    out.put("unexpected_error_replies", 0);
+    out.put("total_error_replies", f.sum(|m| &m.error_replies));
+    out.put("dump_payload_sanitizations", 0);
+    out.put("total_reads_processed", f.sum(|m| &m.reads));
+    out.put("total_writes_processed", f.sum(|m| &m.writes));
+    out.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    out.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
+    out.put("total_commands_forwarded", f.sum(|m| &m.forwarded));
+}
+
+pub fn replication(ctx: &Ctx<'_>, _: &Figures, out: &mut Text) {
+    out.put("role", "master");
+    out.put("connected_slaves", 0);
+    out.put("master_failover_state", "no-failover");
+    out.put("master_replid", ctx.host.replication_id(ctx.me));
+    out.put("master_replid2", "0".repeat(40));
+    out.put("master_repl_offset", 0);
+    out.put("second_repl_offset", -1);
+    out.put("repl_backlog_active", 0);
+    out.put("repl_backlog_size", ctx.conf.repl_backlog_size);
+    out.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+pub fn cpu(ctx: &Ctx<'_>, _: &Figures, out: &mut Text) {
+    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    let process = &ctx.host.registers.process;
+    let own = &ctx.host.metrics[ctx.me];
+    out.put("used_cpu_sys", seconds(process.cpu_system_us.load(Relaxed)));
+    out.put("used_cpu_user", seconds(process.cpu_user_us.load(Relaxed)));
+    out.put("used_cpu_sys_children", seconds(0));
+    out.put("used_cpu_user_children", seconds(0));
+    out.put("used_cpu_sys_main_thread", seconds(own.cpu_system_us.get()));
+    out.put("used_cpu_user_main_thread", seconds(own.cpu_user_us.get()));
+}
+
+pub fn modules(_: &Ctx<'_>, _: &Figures, _: &mut Text) {}
+
+pub fn commandstats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    for spec in table::rows() {
+        let stats = |n: usize| {
+            let of = |m: &crate::metrics::Metrics| {
+                let c = m.command(spec.id);
+                [c.calls.get(), c.ticks.get(), c.rejected.get(), c.failed.get()][n]
+            };
+            f.metrics.iter().map(|m| of(m)).sum::<u64>()
+        };
+        let (calls, rejected, failed) = (stats(0), stats(2), stats(3));
+        if calls + rejected + failed == 0 {
+            continue;
+        }
+        let us = (stats(1) as f64 / ctx.host.ticks_per_us) as u64;
+        let each = if calls == 0 { 0.0 } else { us as f64 / calls as f64 };
+        let line = format!(
+            "calls={calls},usec={us},usec_per_call={each:.2},rejected_calls={rejected},failed_calls={failed}"
+        );
+        out.put(&format!("cmdstat_{}", spec.name), line);
+    }
+}
+
+pub fn errorstats(_: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    let mut all: BTreeMap<Box<str>, u64> = BTreeMap::new();
+    for (code, count) in f.metrics.iter().flat_map(|m| m.errors()) {
+        *all.entry(code).or_default() += count;
+    }
+    for (code, count) in all {
+        out.put(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+pub fn latencystats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    if !ctx.conf.latency_tracking {
+        return;
+    }
+    for spec in table::rows() {
+        let timing = Timing::of(&f.metrics, spec.id, ctx.host.ticks_per_us);
+        if timing.calls == 0 {
+            continue;
+        }
+        let show = |&p: &f64| {
+            let name = format!("{p:.6}");
+            let name = name.trim_end_matches('0').trim_end_matches('.');
+            format!("p{name}={:.3}", timing.percentile(p) as f64 / 1000.0)
+        };
+        let line: Vec<String> = ctx.conf.latency_tracking_info_percentiles.0.iter().map(show).collect();
+        out.put(&format!("latency_percentiles_usec_{}", spec.name), line.join(","));
+    }
+}
+
+pub fn cluster(ctx: &Ctx<'_>, _: &Figures, out: &mut Text) {
+    out.put("cluster_enabled", ctx.host.cluster as u8);
+}
+
+pub fn keyspace(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    for db in f.databases(ctx) {
+        let line = format!("keys={},expires={},avg_ttl={}", db.keys, db.volatile, db.avg_ttl);
+        out.put(&format!("db{}", db.index), line);
+    }
+}
+
+/// One line a shard of this host.
+pub fn shards(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    for shard in f.shards.clone() {
+        let m = &ctx.host.metrics[shard];
+        let slots = ctx.view.ranges(ctx.view.local_index(shard));
+        let slots: usize = slots.iter().map(|(from, to)| (to - from) as usize + 1).sum();
+        let line = format!(
+            "port={},slots={slots},keys={},clients={},ops={}",
+            ctx.view.local_node(shard).port,
+            f.keys(ctx, shard),
+            m.clients.get(),
+            m.rates[0].get()
+        );
+        out.put(&format!("shard{shard}"), line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn sizes_for_people() {
+        let shown = |bytes: u64, want: &str| assert_eq!(human(bytes), want);
+        shown(0, "0B");
+        shown(1023, "1023B");
+        shown(1024, "1.00K");
+        shown(965_688, "943.05K");
+        shown(1 << 20, "1.00M");
+        shown(25_276_510_208, "23.54G");
+        shown(1 << 40, "1.00T");
+        shown(3 << 50, "3.00P");
+    }
+}

@@ -1,0 +1,119 @@
+//! ZRANDMEMBER and ZSCAN.
+
+use super::Layout;
+use crate::command::collection::{
+    ScanOptions, find, missed, parse_cursor, read, write_elem, write_empty_scan, write_scan,
+};
+use crate::command::ctx::Ctx;
+use crate::command::error::{Done, SYNTAX};
+use crate::command::sampling::{Count, check_reply};
+use crate::resp::{Args, Reply};
+use crate::store::Look;
+use crate::util::num::{Buf, exact_i64, write_double, write_i64};
+use crate::util::rng::Rng;
+use crate::value::ZSet;
+
+/// ZRANDMEMBER key [count [WITHSCORES]]
+pub fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let Some(text) = args.get(2) else { return any(ctx, args) };
+    let mut count = Count::parse(text)?;
+    let with_scores = args.len() > 3;
+    if with_scores {
+        if args.len() > 4 || !args.is(3, "withscores") {
+            return Err(SYNTAX);
+        }
+        count = Count::parse_pairs(text)?;
+    }
+    let key = ctx.key(args.at(1));
+    let Some(zset) = find::<ZSet>(ctx.ks.db_mut(ctx.db), &key, Look::Read, &ctx.clock)? else {
+        missed(ctx, &key);
+        ctx.out.array(0);
+        return Ok(());
+    };
+    let layout = Layout::new(&ctx.out, with_scores);
+    match count {
+        Count::Distinct(n) => {
+            show_distinct(&mut ctx.out, zset, usize::try_from(n).unwrap_or(usize::MAX), layout, ctx.rng);
+            Ok(())
+        }
+        Count::Repeating(n) => show_repeating(&mut ctx.out, zset, n, layout, ctx.rng),
+    }
+}
+
+fn any(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let key = ctx.key(args.at(1));
+    match find::<ZSet>(ctx.ks.db_mut(ctx.db), &key, Look::Read, &ctx.clock)? {
+        Some(zset) => match zset.random(ctx.rng) {
+            Some((member, _)) => write_elem(&mut ctx.out, member),
+            None => ctx.out.null(),
+        },
+        None => {
+            missed(ctx, &key);
+            ctx.out.null();
+        }
+    }
+    Ok(())
+}
+
+fn show_distinct(out: &mut Reply<'_>, zset: &ZSet, count: usize, layout: Layout, rng: &mut Rng) {
+    if count >= zset.len() {
+        layout.head(out, zset.len());
+        // Redis happens to walk back when it shows all.
+        zset.iter().rev().for_each(|(member, score)| layout.item(out, member, score));
+        return;
+    }
+    layout.head(out, count);
+    for (member, score) in zset.random_distinct(rng, count) {
+        layout.item(out, member, score);
+    }
+}
+
+fn show_repeating(out: &mut Reply<'_>, zset: &ZSet, count: u64, layout: Layout, rng: &mut Rng) -> Done {
+    let mark = out.mark();
+    layout.head(out, count as usize);
+    for _ in 0..count {
+        if let Some((member, score)) = zset.random(rng) {
+            layout.item(out, member, score);
+        }
+        check_reply(out, mark)?;
+    }
+    Ok(())
+}
+
+/// ZSCAN key cursor [MATCH pattern] [COUNT n]
+pub fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let cursor = parse_cursor(args.at(2))?;
+    let key = ctx.key(args.at(1));
+    let scan = |zset: &ZSet| -> Result<_, _> {
+        let options = ScanOptions::parse(args, 3)?;
+        let (mut shown, mut n) = (Vec::new(), 0);
+        let mut elements = Reply::new(&mut shown, false);
+        let flat = zset.listpack().is_some();
+        let next = zset.scan(cursor, options.count, |member, score| {
+            if options.shows(member) {
+                write_elem(&mut elements, member);
+                elements.bulk(&score_text(score, flat));
+                n += 2;
+            }
+        });
+        Ok((next, n, shown))
+    };
+    match read(ctx, &key, |_, zset: &ZSet| scan(zset))? {
+        Some(done) => {
+            let (next, n, shown) = done?;
+            write_scan(&mut ctx.out, next, n, &shown);
+        }
+        None => write_empty_scan(&mut ctx.out),
+    }
+    Ok(())
+}
+
+/// A score is text in a scan, even in RESP3. A listpack has all integers in full.
+fn score_text(score: f64, flat: bool) -> Buf {
+    let mut text = Buf::new();
+    match exact_i64(score).filter(|_| flat) {
+        Some(n) => write_i64(&mut text, n),
+        None => write_double(&mut text, score),
+    }
+    text
+}

@@ -1,0 +1,532 @@
+//! One core's turn: completions, mail, timers, flush, park.
+//!
+//! The order of a turn has reasons. What arrived is executed before mail, so that one batch for each
+//! sibling carries all of it; mail before the flush, so that replies of siblings leave with our own
+//! in one send a connection; and the ring is entered once, at the end, to submit the sends and to
+//! wait for what comes next.
+
+use super::conn::{Conns, tag};
+use super::mailbox::Post;
+use super::ring::{Completion, Peer, Ring, Sizes};
+use super::{clock, listen};
+use crate::config::Config;
+use crate::limits;
+use crate::session::Door;
+use crate::shard::mail::Mail;
+use crate::shard::{Input, Setup, Shard};
+use crate::store::Garbage;
+use glommio::{LocalExecutorBuilder, Placement};
+use socket2::Socket;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Turns without work after which a core waits through glommio instead of its own ring.
+const IDLE_TURNS: u32 = 20;
+
+/// What all cores of a host share.
+pub struct Shared {
+    pub post: Post<Mail>,
+    /// How to ring each core, known when its ring stands.
+    pub peers: Vec<OnceLock<Peer>>,
+    pub stop: AtomicBool,
+}
+
+/// What one core needs to start.
+pub struct Plan {
+    pub setup: Setup,
+    pub shared: Arc<Shared>,
+    pub listeners: Vec<(Socket, Door)>,
+    pub unix_path: String,
+    pub events: Sender<Event>,
+}
+
+/// What the thread that belongs to no shard hears of.
+pub enum Event {
+    /// Big values to be freed off the request's way.
+    Garbage(Vec<Garbage>),
+    /// A client asked for SHUTDOWN.
+    Shutdown,
+    Signal(i32),
+    ReopenLog,
+    /// A core can't go on.
+    Failed(String),
+}
+
+/// A core at work.
+pub struct Core {
+    me: usize,
+    ring: Ring,
+    shard: Shard,
+    conf: Arc<Config>,
+    live: Arc<crate::config::Live>,
+    generation: u64,
+    metrics: Arc<crate::metrics::Metrics>,
+    shared: Arc<Shared>,
+    conns: Conns,
+    listeners: Vec<(Socket, Door)>,
+    unix_path: String,
+    completions: Vec<Completion>,
+    received: Vec<(u32, u16, usize)>,
+    ended: Vec<u32>,
+    news: Vec<u32>,
+    /// Mail that found a mailbox full.
+    backlog: Vec<VecDeque<Mail>>,
+    next_tick: Instant,
+    events: Sender<Event>,
+    idle_turns: u32,
+    starved: Vec<u32>,
+}
+
+/// A running core.
+pub struct Running {
+    executor: glommio::ExecutorJoinHandle<()>,
+    go: Sender<()>,
+}
+
+impl Running {
+    /// Lets the core serve. Until then it stands, and connections wait in the kernel.
+    pub fn go(&self) {
+        let _ = self.go.send(());
+    }
+
+    pub fn join(self) -> Result<(), String> {
+        self.executor.join().map_err(|e| format!("A core ended badly: {e}"))
+    }
+}
+
+impl Core {
+    /// Starts an executor pinned to `core` and waits until its ring stands.
+    pub fn start(plan: Plan, core: usize) -> Result<Running, String> {
+        let (ready, stands) = std::sync::mpsc::channel();
+        let (go, may_go) = std::sync::mpsc::channel();
+        let events = plan.events.clone();
+        let name = format!("shard-{}", plan.setup.me);
+        let executor = LocalExecutorBuilder::new(Placement::Fixed(core))
+            .name(&name)
+            .ring_depth(limits::GLOMMIO_RING)
+            .spawn(move || async move {
+                let core = match Core::new(plan) {
+                    Ok(core) => core,
+                    Err(e) => {
+                        let _ = ready.send(Err(format!("Can't set up a core's io_uring: {e}")));
+                        return;
+                    }
+                };
+                let _ = ready.send(Ok(()));
+                if may_go.recv().is_err() {
+                    // another core could not start
+                    return;
+                }
+                if let Err(e) = core.run().await {
+                    let _ = events.send(Event::Failed(e.to_string()));
+                }
+            })
+            .map_err(|e| format!("Can't start a shard on core {core}: {e}"))?;
+        stands.recv().map_err(|_| format!("Can't start a shard on core {core}"))??;
+        Ok(Running { executor, go })
+    }
+
+    fn new(plan: Plan) -> io::Result<Core> {
+        let me = plan.setup.me;
+        let live = plan.setup.host.live.clone();
+        let metrics = plan.setup.host.metrics[me].clone();
+        let shards = plan.setup.shards;
+        let mut ring = Ring::new(Sizes {
+            entries: limits::RING_ENTRIES,
+            completions: limits::RING_COMPLETIONS,
+            buffers: limits::RECV_BUFFERS,
+            buffer_bytes: limits::RECV_BUFFER,
+        })?;
+        for (i, (listener, _)) in plan.listeners.iter().enumerate() {
+            ring.accept(listener.as_raw_fd(), i as u64);
+        }
+        let _ = plan.shared.peers[me].set(ring.peer());
+        Ok(Core {
+            me,
+            ring,
+            shard: Shard::new(plan.setup),
+            conf: live.snapshot(),
+            generation: live.generation(),
+            live,
+            metrics,
+            shared: plan.shared,
+            conns: Conns::default(),
+            listeners: plan.listeners,
+            unix_path: plan.unix_path,
+            completions: Vec::new(),
+            received: Vec::new(),
+            ended: Vec::new(),
+            news: Vec::new(),
+            backlog: (0..shards).map(|_| VecDeque::new()).collect(),
+            next_tick: Instant::now(),
+            events: plan.events,
+            idle_turns: 0,
+            starved: Vec::new(),
+        })
+    }
+
+    /// Turns until the host stops.
+    pub async fn run(mut self) -> io::Result<()> {
+        let mut wait = None;
+        let mut since_yield = 0;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            self.enter(wait)?;
+            let busy = self.turn();
+            self.idle_turns = if busy { 0 } else { self.idle_turns.saturating_add(1) };
+            wait = if busy && self.must_go_on() { None } else { Some(self.until_tick()) };
+            since_yield += 1;
+            if since_yield >= limits::TURNS_A_YIELD || self.idle_turns > IDLE_TURNS {
+                since_yield = 0;
+                glommio::executor().yield_task_queue_now().await;
+            }
+        }
+        self.last_turn();
+        Ok(())
+    }
+
+    /// Submits and, unless mail is there, sleeps until something comes.
+    fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let parked = wait.is_some() && self.shared.post.try_park(self.me);
+        self.ring.enter(if parked { wait } else { None })?;
+        if parked {
+            self.shared.post.unpark(self.me);
+        }
+        Ok(())
+    }
+
+    /// Work is left that no completion will announce.
+    fn must_go_on(&self) -> bool {
+        self.backlog.iter().any(|b| !b.is_empty())
+    }
+
+    fn until_tick(&self) -> Duration {
+        self.next_tick.saturating_duration_since(Instant::now())
+    }
+
+    /// One turn; whether anything was done.
+    fn turn(&mut self) -> bool {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.reap(&mut completions);
+        let mut busy = false;
+        for done in completions.drain(..) {
+            busy = true;
+            self.complete(done);
+        }
+        self.completions = completions;
+        self.execute();
+        busy |= self.read_mail();
+        self.sleep_if_asked();
+        self.end_streams();
+        self.tick_if_due();
+        self.send_mail();
+        self.flush();
+        busy
+    }
+
+    fn complete(&mut self, done: Completion) {
+        match done {
+            Completion::Received { tag, buffer, len, more } => match self.conns.tagged(tag) {
+                Some((number, conn)) => {
+                    conn.receiving = more;
+                    if !more {
+                        self.starved.push(number);
+                    }
+                    if conn.dead {
+                        self.ring.recycle([buffer]);
+                    } else {
+                        self.received.push((number, buffer, len));
+                    }
+                }
+                None => self.ring.recycle([buffer]),
+            },
+            Completion::RecvEnded { tag, error } => {
+                let Some((number, conn)) = self.conns.tagged(tag) else {
+                    return;
+                };
+                conn.receiving = false;
+                match error {
+                    Some(libc::ENOBUFS) => self.starved.push(number),
+                    Some(libc::ECANCELED) if conn.paused && !conn.dead => {}
+                    _ => self.ended.push(number),
+                }
+            }
+            Completion::Sent { tag, result, from, buf } => self.sent(tag, result, from, buf),
+            Completion::Accepted { tag, result, more } => {
+                if !more {
+                    let fd = self.listeners[tag as usize].0.as_raw_fd();
+                    self.ring.accept(fd, tag);
+                }
+                match result {
+                    Ok(fd) => self.accept(fd, tag as usize),
+                    Err(e) => tracing::warn!("Error accepting a client connection: {e}"),
+                }
+            }
+            Completion::Woken => {}
+        }
+    }
+
+    fn accept(&mut self, fd: OwnedFd, listener: usize) {
+        let socket = Socket::from(fd);
+        let peer = socket.peer_addr();
+        if self.is_protected(&peer) {
+            let _ = socket.send(PROTECTED);
+            return;
+        }
+        let _ = socket.set_tcp_nodelay(true);
+        if self.conf.tcp_keepalive > 0 && peer.as_ref().is_ok_and(|p| !p.is_unix()) {
+            let every = Duration::from_secs(self.conf.tcp_keepalive as u64);
+            let third = (every / 3).max(Duration::from_secs(1));
+            let keepalive =
+                socket2::TcpKeepalive::new().with_time(every).with_interval(third).with_retries(3);
+            let _ = socket.set_tcp_keepalive(&keepalive);
+        }
+        let (addr, local) =
+            (listen::show(peer, &self.unix_path), listen::show(socket.local_addr(), &self.unix_path));
+        let door = self.listeners[listener].1;
+        match self.shard.open(door, addr, local, socket.as_raw_fd(), clock::now()) {
+            Err(refusal) => {
+                let _ = socket.send(refusal);
+            }
+            Ok(number) => {
+                let conn = self.conns.insert(number, socket);
+                conn.receiving = true;
+                let (fd, tag) = (conn.fd(), tag(number, conn.generation));
+                self.ring.recv(fd, tag);
+            }
+        }
+    }
+
+    /// `protected-mode`: without a password only this machine's own clients are served, as long as
+    /// nobody chose addresses to bind.
+    fn is_protected(&self, peer: &io::Result<socket2::SockAddr>) -> bool {
+        self.conf.protected_mode && self.conf.requirepass.is_empty() && !listen::is_local(peer)
+    }
+
+    /// Executes what was received.
+    fn execute(&mut self) {
+        if self.received.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        let ring = &self.ring;
+        let mut inputs: Vec<Input<'_>> = self
+            .received
+            .iter()
+            .map(|&(number, buffer, len)| Input::new(number, ring.received(buffer, len)))
+            .collect();
+        self.shard.turn(&mut inputs, now);
+        drop(inputs);
+        self.ring.recycle(self.received.iter().map(|r| r.1));
+        for (number, ..) in self.received.drain(..) {
+            if self.shard.is_full(number)
+                && let Some(conn) = self.conns.get(number)
+                && conn.receiving
+                && !conn.paused
+            {
+                conn.paused = true;
+                self.ring.cancel_recv(tag(number, conn.generation));
+            }
+        }
+    }
+
+    /// DEBUG SLEEP: this core stands still.
+    fn sleep_if_asked(&mut self) {
+        let until = self.shard.sleeps_until();
+        let now = clock::now().ms();
+        if until > now {
+            std::thread::sleep(Duration::from_millis(until - now));
+        }
+    }
+
+    fn read_mail(&mut self) -> bool {
+        let mut any = false;
+        for from in 0..self.backlog.len() {
+            for _ in 0..limits::MAILBOX {
+                let Some(mail) = self.shared.post.receive(self.me, from) else {
+                    break;
+                };
+                any = true;
+                self.shard.mail(from, mail, clock::now());
+            }
+        }
+        any
+    }
+
+    /// Streams that ended are closed once what they sent is executed and answered.
+    fn end_streams(&mut self) {
+        for number in std::mem::take(&mut self.ended) {
+            self.shard.end(number);
+            self.news.push(number);
+        }
+        for number in std::mem::take(&mut self.starved) {
+            if let Some(conn) = self.conns.get(number)
+                && !conn.receiving
+                && !conn.dead
+                && !conn.paused
+            {
+                conn.receiving = true;
+                let (fd, tag) = (conn.fd(), tag(number, conn.generation));
+                self.ring.recv(fd, tag);
+            }
+        }
+    }
+
+    fn tick_if_due(&mut self) {
+        let now = Instant::now();
+        if now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + Duration::from_millis(1000 / self.conf.hz.max(1) as u64);
+        if self.live.generation() != self.generation {
+            self.generation = self.live.generation();
+            self.conf = self.live.snapshot();
+        }
+        self.shard.tick(clock::now());
+        super::outside::publish_thread(&self.metrics);
+        let garbage = self.shard.take_garbage();
+        if !garbage.is_empty() {
+            let _ = self.events.send(Event::Garbage(garbage));
+        }
+        if self.shard.wants_shutdown().is_some() {
+            let _ = self.events.send(Event::Shutdown);
+        }
+    }
+
+    fn send_mail(&mut self) {
+        let mut rung = false;
+        for (to, mail) in self.shard.take_mail() {
+            self.backlog[to].push_back(mail);
+            rung = true;
+        }
+        if !rung && !self.must_go_on() {
+            return;
+        }
+        for to in 0..self.backlog.len() {
+            let mut sent = false;
+            while let Some(mail) = self.backlog[to].pop_front() {
+                if let Err(mail) = self.shared.post.send(self.me, to, mail) {
+                    self.backlog[to].push_front(mail);
+                    break;
+                }
+                sent = true;
+            }
+            if sent
+                && self.shared.post.must_ring(to)
+                && let Some(peer) = self.shared.peers[to].get()
+            {
+                self.ring.wake(*peer);
+            }
+        }
+    }
+
+    /// Starts a send for every client with output.
+    fn flush(&mut self) {
+        let mut news = std::mem::take(&mut self.news);
+        self.shard.take_news(&mut news);
+        for number in news.drain(..) {
+            self.flush_one(number);
+        }
+        self.news = news;
+    }
+
+    fn flush_one(&mut self, number: u32) {
+        let Some(conn) = self.conns.get(number) else {
+            return;
+        };
+        if conn.sending {
+            // a client that is thrown out need not have read what is on its way
+            if !conn.dead && self.shard.is_killed(number) {
+                conn.kill();
+            }
+            return;
+        }
+        if !conn.dead {
+            let mut buf = std::mem::take(&mut conn.spare);
+            if self.shard.take_output(number, &mut buf) {
+                conn.sending = true;
+                let (fd, tag) = (conn.fd(), tag(number, conn.generation));
+                self.ring.try_send(fd, buf, 0, tag);
+                return;
+            }
+            conn.spare = buf;
+            if self.shard.is_done(number) {
+                conn.kill();
+            }
+        }
+        self.bury(number);
+    }
+
+    fn sent(&mut self, of: u64, result: io::Result<()>, from: usize, mut buf: Vec<u8>) {
+        let Some((number, conn)) = self.conns.tagged(of) else {
+            return;
+        };
+        conn.sending = false;
+        if result.is_err() && !conn.dead {
+            self.shard.end(number);
+            conn.kill();
+        } else if from < buf.len() && !conn.dead {
+            conn.sending = true;
+            let fd = conn.fd();
+            self.ring.send(fd, buf, from, of);
+            return;
+        }
+        buf.clear();
+        if let Some(conn) = self.conns.get(number) {
+            conn.spare = buf;
+            self.shard.sent(number);
+            self.resume_reading(number);
+        }
+        self.news.push(number);
+    }
+
+    /// Reads again from a client that has read its replies.
+    fn resume_reading(&mut self, number: u32) {
+        if self.shard.is_full(number) {
+            return;
+        }
+        if let Some(conn) = self.conns.get(number)
+            && conn.paused
+            && !conn.receiving
+            && !conn.dead
+        {
+            conn.paused = false;
+            conn.receiving = true;
+            let (fd, tag) = (conn.fd(), tag(number, conn.generation));
+            self.ring.recv(fd, tag);
+        }
+    }
+
+    /// Forgets a dead connection when the kernel has finished with it.
+    fn bury(&mut self, number: u32) {
+        if self.conns.get(number).is_some_and(|c| c.dead && c.is_quiet()) {
+            self.conns.remove(number);
+            self.shard.close(number);
+        }
+    }
+
+    /// Sends what is ready, so that the reply to SHUTDOWN's neighbours is not lost.
+    fn last_turn(&mut self) {
+        self.flush();
+        let _ = self.ring.enter(None);
+        for (listener, _) in &self.listeners {
+            // the ring's own references to it are given up only some time after the process ended
+            let _ = listener.shutdown(std::net::Shutdown::Both);
+        }
+        for number in self.conns.numbers() {
+            if let Some(conn) = self.conns.get(number) {
+                conn.kill();
+            }
+        }
+    }
+}
+
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect \
+from external computers, you may adopt one of the following solutions: 1) Disable protected mode by sending the command \
+'CONFIG SET protected-mode no' from the loopback interface. 2) Set 'protected-mode no' in the configuration file and restart. \
+3) Set a password for the default user.\r\n";

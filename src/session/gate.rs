@@ -1,0 +1,38 @@
+//! Whether a command may run: checks in the order of redis-server's, each with its error.
+
+use super::state::Session;
+use crate::command::error::ErrReply;
+use crate::command::spec::{Spec, flag};
+
+/// What the gate asks besides the session. Kept up to date by the shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conditions {
+    /// A password is required of the default user.
+    pub auth_required: bool,
+    /// More memory is used than `maxmemory`, and nothing more can be evicted.
+    pub out_of_memory: bool,
+    /// CLIENT PAUSE: until when, in ms, and whether reads may go on.
+    pub paused_until: u64,
+    pub pause_writes_only: bool,
+}
+
+pub const NO_AUTH: ErrReply = ErrReply::new("NOAUTH Authentication required.");
+pub const OUT_OF_MEMORY: ErrReply = ErrReply::new("OOM command not allowed when used memory > 'maxmemory'.");
+
+/// Refuses or lets pass. The command exists and its arguments number right.
+#[inline]
+pub fn admit(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrReply> {
+    if c.auth_required && !session.caller.authenticated && !spec.has(flag::NO_AUTH) {
+        return Err(NO_AUTH);
+    }
+    if c.out_of_memory && spec.has(flag::DENYOOM) {
+        return Err(OUT_OF_MEMORY);
+    }
+    Ok(())
+}
+
+/// Whether the command has to wait for CLIENT PAUSE's end.
+#[inline]
+pub fn paused(c: &Conditions, spec: &Spec, now_ms: u64) -> bool {
+    c.paused_until > now_ms && (!c.pause_writes_only || spec.has(flag::WRITE | flag::MAY_REPLICATE))
+}

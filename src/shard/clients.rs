@@ -1,0 +1,185 @@
+//! The clients of one shard, by number.
+
+use super::{Now, Shard};
+use crate::command::ctx::Caller;
+use crate::limits::KEEP_BUFFER;
+use crate::session::{Door, Hold, Session};
+
+/// Why a connection is not taken: the bytes to send before closing it.
+pub type Refusal = &'static [u8];
+
+/// A slab of sessions; numbers are reused, generations are not.
+#[derive(Default)]
+pub(super) struct Clients {
+    places: Vec<Option<Box<Session>>>,
+    free: Vec<u32>,
+    opened: u64,
+    pub(super) count: usize,
+}
+
+impl Clients {
+    #[inline]
+    pub(super) fn get(&mut self, client: u32) -> Option<&mut Session> {
+        self.places.get_mut(client as usize)?.as_deref_mut()
+    }
+
+    /// The session, unless another client has taken its number since.
+    #[inline]
+    pub(super) fn get_same(&mut self, client: u32, generation: u32) -> Option<&mut Session> {
+        self.get(client).filter(|s| s.generation == generation)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Session)> {
+        self.places.iter().enumerate().filter_map(|(i, s)| s.as_deref().map(|s| (i as u32, s)))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Session)> {
+        self.places.iter_mut().enumerate().filter_map(|(i, s)| s.as_deref_mut().map(|s| (i as u32, s)))
+    }
+}
+
+impl Shard {
+    /// A connection came by `door`. Its number is good until [`Shard::close`].
+    pub fn open(
+        &mut self,
+        door: Door,
+        addr: String,
+        local_addr: String,
+        fd: i32,
+        now: Now,
+    ) -> Result<u32, Refusal> {
+        self.begin(now);
+        let total: u64 = self.host.metrics.iter().map(|m| m.clients.get()).sum();
+        if total >= self.conf.maxclients as u64 {
+            self.metrics.rejected.inc();
+            return Err(b"-ERR max number of clients reached\r\n");
+        }
+        let clients = &mut self.clients;
+        let number = clients.free.pop().unwrap_or_else(|| {
+            clients.places.push(None);
+            clients.places.len() as u32 - 1
+        });
+        clients.opened += 1;
+        clients.count += 1;
+        let id = (clients.opened - 1) * self.at.shards as u64 + self.at.me as u64 + 1;
+        let local_ip = local_addr.rsplit_once(':').map_or("", |(ip, _)| ip).to_string();
+        let caller = Caller {
+            id,
+            front_door: door == Door::Front,
+            authenticated: !self.conditions.auth_required,
+            local_ip,
+            ..Caller::default()
+        };
+        clients.places[number as usize] = Some(Box::new(Session {
+            caller,
+            door,
+            parser: Default::default(),
+            pending: Vec::new(),
+            held: Vec::new(),
+            out: Vec::new(),
+            pipeline: Default::default(),
+            reply_size: crate::limits::REPLY_GUESS,
+            reply_mode: Default::default(),
+            hold: Hold::None,
+            closing: false,
+            killed: false,
+            listed: false,
+            generation: clients.opened as u32,
+            addr,
+            local_addr,
+            fd,
+            created_ms: now.ms(),
+            last_ms: now.ms(),
+            last: None,
+            in_flight: 0,
+            soft_since: None,
+        }));
+        self.metrics.connections.inc();
+        self.metrics.clients.set(clients.count as u64);
+        Ok(number)
+    }
+
+    /// The connection is gone.
+    pub fn close(&mut self, client: u32) {
+        if let Some(place) = self.clients.places.get_mut(client as usize)
+            && place.take().is_some()
+        {
+            self.clients.free.push(client);
+            self.clients.count -= 1;
+            self.metrics.clients.set(self.clients.count as u64);
+        }
+    }
+
+    /// Clients that have output or want to be closed since the last call.
+    pub fn take_news(&mut self, out: &mut Vec<u32>) {
+        out.append(&mut self.news);
+        for &client in out.iter() {
+            if let Some(s) = self.clients.get(client) {
+                s.listed = false;
+            }
+        }
+    }
+
+    /// Swaps a client's output into `buf`, which must be empty. True when there is some.
+    pub fn take_output(&mut self, client: u32, buf: &mut Vec<u8>) -> bool {
+        debug_assert!(buf.is_empty());
+        let Some(s) = self.clients.get(client) else {
+            return false;
+        };
+        if s.out.is_empty() {
+            return false;
+        }
+        if buf.capacity() > KEEP_BUFFER {
+            *buf = Vec::new();
+        }
+        std::mem::swap(&mut s.out, buf);
+        s.in_flight = buf.len();
+        self.metrics.writes.inc();
+        self.metrics.net_out.add(buf.len() as u64);
+        true
+    }
+
+    /// The kernel took all that [`Shard::take_output`] gave.
+    pub fn sent(&mut self, client: u32) {
+        if let Some(s) = self.clients.get(client) {
+            s.in_flight = 0;
+            if s.hold == Hold::Output && s.has_drained() {
+                s.hold = Hold::None;
+                self.resume.push(client);
+            }
+        }
+    }
+
+    /// The client sent all that it will. It gets its replies and is closed.
+    pub fn end(&mut self, client: u32) {
+        if let Some(s) = self.clients.get(client) {
+            s.closing = true;
+        }
+    }
+
+    /// Whether a client is to be closed and has nothing more to get.
+    pub fn is_done(&mut self, client: u32) -> bool {
+        self.clients.get(client).is_none_or(|s| s.closing && s.out.is_empty() && s.pipeline.is_empty())
+    }
+
+    /// Whether a client was thrown out.
+    pub fn is_killed(&mut self, client: u32) -> bool {
+        self.clients.get(client).is_some_and(|s| s.killed)
+    }
+
+    /// Whether reading from a client should pause: it holds more than it may.
+    pub fn is_full(&mut self, client: u32) -> bool {
+        self.clients.get(client).is_some_and(|s| {
+            s.hold != Hold::None && s.pending.len() + s.held.len() > crate::limits::PENDING_HIGH
+        })
+    }
+
+    /// Puts a client on the list for `net/`.
+    #[inline]
+    pub(super) fn list(news: &mut Vec<u32>, client: u32, session: &mut Session) {
+        if !session.listed {
+            session.listed = true;
+            news.push(client);
+        }
+    }
+}

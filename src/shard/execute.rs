@@ -1,0 +1,257 @@
+//! Runs one command: gate, route, handler, effects.
+
+use super::{FirstKey, Queued, Shard, What, loan};
+use crate::command::ctx::Ctx;
+use crate::command::error::ErrReply;
+use crate::command::spec::{Route, Run, Spec, flag};
+use crate::command::table;
+use crate::resp::{Args, Reply};
+use crate::session::gate;
+use crate::session::route::{self, Verdict};
+use crate::session::{Hold, ReplyMode};
+use crate::store::Key;
+
+impl Shard {
+    /// One command of the queue; `bytes` is how it was sent.
+    #[inline]
+    pub(super) fn execute_queued(&mut self, q: &Queued, args: Args<'_>, bytes: &[u8]) {
+        let Some(session) = self.clients.get_same(q.client, q.generation) else {
+            return;
+        };
+        if session.closing {
+            return;
+        }
+        if session.hold != Hold::None {
+            session.held.extend_from_slice(bytes);
+            return;
+        }
+        match &q.what {
+            What::Run(spec) => self.admit(q.client, spec, args, q.key, bytes),
+            What::Wrong => self.wrong(q.client, args),
+            What::Violation(text) => {
+                self.say_error(q.client, &ErrReply::owned(format!("ERR Protocol error: {text}")));
+                self.hang_up(q.client);
+            }
+        }
+    }
+
+    #[cold]
+    fn wrong(&mut self, client: u32, args: Args<'_>) {
+        if args.is(0, "post") || args.is(0, "host:") {
+            let addr = self.clients.get(client).map_or(String::new(), |s| s.addr.clone());
+            tracing::warn!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Shoal: \
+                 {addr}. Connection aborted."
+            );
+            return self.hang_up(client);
+        }
+        match table::resolve(args) {
+            Err(error) => {
+                if let Some(spec) = table::find(args) {
+                    self.metrics.command(spec.id).rejected.inc();
+                }
+                self.say_error(client, &error);
+            }
+            Ok(_) => unreachable!("a command is wrong for what its bytes are"),
+        }
+    }
+
+    #[inline]
+    fn admit(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey, bytes: &[u8]) {
+        if self.conditions.out_of_memory && spec.has(flag::DENYOOM) {
+            self.make_room();
+        }
+        let now_ms = self.now.ms();
+        let session = self.clients.get(client).expect("the caller looked it up");
+        if let Err(error) = gate::admit(&self.conditions, session, spec) {
+            self.metrics.command(spec.id).rejected.inc();
+            return self.say_error(client, &error);
+        }
+        if gate::paused(&self.conditions, spec, now_ms) && self.at.me < self.at.shards {
+            session.hold = Hold::Until(self.conditions.paused_until);
+            session.held.extend_from_slice(bytes);
+            return;
+        }
+        session.last = Some(spec);
+        let alone = self.at.shards == 1 && !self.at.cluster;
+        if alone {
+            return self.run_here(client, spec, args, key);
+        }
+        if self.is_lending() && self.needs_lent(spec, args) {
+            return self.hold_for_loan(client, bytes);
+        }
+        match self.route(client, spec, args, key) {
+            Verdict::Here => self.run_here(client, spec, args, key),
+            Verdict::Sibling(to) => self.forward(client, to, spec, args, key),
+            Verdict::Crossing => self.cross(client, spec, args),
+            Verdict::Refused(error) => {
+                self.metrics.command(spec.id).rejected.inc();
+                self.say_error(client, &error);
+            }
+        }
+    }
+
+    #[inline]
+    fn route(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey) -> Verdict {
+        let session = self.clients.get(client).expect("the caller looked it up");
+        let (door, local_ip) = (session.door, &session.caller.local_ip);
+        match spec.route {
+            Route::Local => Verdict::Here,
+            Route::All(_) => self.route_all(client),
+            Route::Cursor => self.route_cursor(client, args),
+            Route::Keys | Route::Split { .. } if key.arg == 0 => Verdict::Here,
+            Route::Keys
+                if spec.legacy.first > 0 && spec.legacy.last == spec.legacy.first && spec.keys.len() == 1 =>
+            {
+                route::of_slot(self.at, &self.view, door, key.slot, local_ip)
+            }
+            Route::Keys if !self.at.cluster && loan::needs_everything(spec, args) => Verdict::Crossing,
+            Route::Keys | Route::Split { .. } => {
+                let keys = table::keys_of(spec, args);
+                let hasher = self.ks.hasher();
+                let slots = keys.iter().map(|k| hasher.key(args.at(k.index)).slot);
+                route::of_slots(self.at, &self.view, door, slots, local_ip)
+            }
+        }
+    }
+
+    /// Executes on this shard, for a client of this shard.
+    pub(super) fn run_here(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey) {
+        if let Run::Above(verb) = spec.run {
+            return self.run_verb(client, verb, spec, args);
+        }
+        let started = (self.ticks.read)();
+        let session = self.clients.get(client).expect("the caller looked it up");
+        let direct = session.pipeline.is_empty() && session.reply_mode == ReplyMode::On;
+        let out = if direct { &mut session.out } else { &mut self.reply };
+        let mark = out.len();
+        let mut clock = self.clock;
+        clock.no_touch = session.caller.no_touch;
+        let mut ctx = Ctx {
+            db: session.caller.db,
+            out: Reply::new(out, session.caller.resp3),
+            ks: &mut self.ks,
+            clock,
+            now_us: self.now.unix_us,
+            conf: &self.conf,
+            rng: &mut self.rng,
+            fx: &mut self.fx,
+            caller: &mut session.caller,
+            host: &self.host,
+            view: &self.view,
+            me: self.at.me,
+            first_key: first_key(args, key),
+        };
+        let failed = call(&mut ctx, spec, args, mark);
+        if !direct {
+            let reply = std::mem::take(&mut self.reply);
+            self.say(client, &reply);
+            self.reply = reply;
+            self.reply.clear();
+        }
+        self.after(spec, args, started, failed, Some(client));
+    }
+
+    /// Bookkeeping of an executed command.
+    #[inline]
+    pub(super) fn after(
+        &mut self,
+        spec: &'static Spec,
+        args: Args<'_>,
+        started: u64,
+        failed: bool,
+        client: Option<u32>,
+    ) {
+        let ticks = (self.ticks.read)().wrapping_sub(started);
+        self.metrics.commands.inc();
+        let stats = self.metrics.command(spec.id);
+        stats.record(ticks);
+        if failed {
+            stats.failed.inc();
+        }
+        // first, for a command that changes what is slow is measured by what it has set
+        self.apply_effects(client);
+        if ticks >= self.slow_ticks {
+            self.note_slow(spec, args, ticks, client);
+        }
+        if let Some(client) = client
+            && let Some(session) = self.clients.get(client)
+        {
+            if session.is_overfull() {
+                session.hold = Hold::Output;
+            }
+            Shard::list(&mut self.news, client, session);
+        }
+    }
+
+    /// What the command did besides its reply.
+    #[inline]
+    fn apply_effects(&mut self, client: Option<u32>) {
+        if self.fx.dirty > 0 {
+            self.metrics.dirty.add(self.fx.dirty);
+            self.fx.dirty = 0;
+            self.fx.instead.clear();
+        }
+        if let Some(aside) = self.fx.aside.take() {
+            self.apply_aside(aside, client);
+        }
+    }
+
+    /// Sends `reply` to a client, in its turn and if it wants replies.
+    pub(super) fn say(&mut self, client: u32, reply: &[u8]) {
+        let Some(session) = self.clients.get(client) else {
+            return;
+        };
+        match session.reply_mode {
+            ReplyMode::Off => return,
+            ReplyMode::SkipNext => {
+                session.reply_mode = ReplyMode::On;
+                return;
+            }
+            ReplyMode::On => {}
+        }
+        if session.pipeline.is_empty() {
+            session.out.extend_from_slice(reply);
+        } else {
+            session.pipeline.append(reply);
+        }
+        Shard::list(&mut self.news, client, session);
+    }
+
+    pub(super) fn say_error(&mut self, client: u32, error: &ErrReply) {
+        self.metrics.error(error.bytes());
+        let mut reply = Vec::new();
+        Reply::new(&mut reply, false).error(error.bytes());
+        self.say(client, &reply);
+    }
+
+    /// Closes a client once its replies are sent.
+    pub(super) fn hang_up(&mut self, client: u32) {
+        if let Some(session) = self.clients.get(client) {
+            session.closing = true;
+            Shard::list(&mut self.news, client, session);
+        }
+    }
+}
+
+#[inline]
+pub(super) fn first_key<'a>(args: Args<'a>, key: FirstKey) -> Option<Key<'a>> {
+    (key.arg > 0).then(|| Key { bytes: args.at(key.arg as usize), slot: key.slot, hash: key.hash })
+}
+
+/// Calls the handler; true when it failed, with its error written.
+#[inline]
+pub(super) fn call(ctx: &mut Ctx<'_>, spec: &'static Spec, args: Args<'_>, mark: usize) -> bool {
+    let done = match spec.run {
+        Run::Here(handler) => handler(ctx, args),
+        Run::Sub => Err(crate::command::error::arity(spec.name)),
+        Run::Above(_) => unreachable!("verbs are executed by the shard"),
+    };
+    let Err(error) = done else {
+        return false;
+    };
+    ctx.host.metrics[ctx.me].error(error.bytes());
+    ctx.out.truncate(mark);
+    ctx.out.error(error.bytes());
+    true
+}

@@ -1,0 +1,363 @@
+//! Commands for siblings: forwarded whole, split by owner, or sent to everyone; and their replies.
+
+use super::execute::{call, first_key};
+use super::mail::{Batch, Forward, Mail, Ticket};
+use super::{FirstKey, Now, Shard};
+use crate::command::ctx::{Caller, Ctx};
+use crate::command::spec::{Join, Route, Run, Spec};
+use crate::command::table;
+use crate::limits::BATCH_BYTES;
+use crate::resp::args::OwnedArgs;
+use crate::resp::{Args, Reply};
+use crate::session::route::{self, Verdict};
+use crate::session::{Door, Hold, ReplyMode};
+use crate::slot::SLOTS;
+use crate::store::{Key, cursor_slot};
+use crate::util::num;
+
+/// One shard's share of a command: the shard, its arguments, and the places of its elements in the
+/// joined reply.
+type Part<'a> = (usize, Vec<&'a [u8]>, Vec<u32>);
+
+/// A sibling's batch that waits for a lent slot.
+pub(super) struct Standing {
+    pub(super) from: usize,
+    batch: Box<Batch>,
+    /// The command that goes on, and where its arguments start.
+    next: usize,
+    at: usize,
+}
+
+impl Shard {
+    /// Where a command for every shard runs: on an own port, only here.
+    pub(super) fn route_all(&mut self, client: u32) -> Verdict {
+        match self.clients.get(client).map(|s| s.door) {
+            Some(Door::Front) if self.at.shards > 1 => Verdict::Crossing,
+            _ => Verdict::Here,
+        }
+    }
+
+    /// SCAN runs where the slot in its cursor is; an own port only knows its own slots.
+    pub(super) fn route_cursor(&mut self, client: u32, args: Args<'_>) -> Verdict {
+        if self.route_all(client) == Verdict::Here {
+            return Verdict::Here;
+        }
+        let Some(cursor) = args.get(1).and_then(num::parse_u64) else {
+            return Verdict::Here;
+        };
+        match self.view.local_owner(cursor_slot(cursor)) {
+            Some(shard) if shard as usize != self.at.me => Verdict::Sibling(shard as usize),
+            _ => Verdict::Here,
+        }
+    }
+
+    /// Sends a whole command to the sibling that owns its keys.
+    pub(super) fn forward(
+        &mut self,
+        client: u32,
+        to: usize,
+        spec: &'static Spec,
+        args: Args<'_>,
+        key: FirstKey,
+    ) {
+        let discard = self.discards(client);
+        let Some(session) = self.clients.get(client) else {
+            return;
+        };
+        let place = session.pipeline.wait(discard);
+        self.post(client, to, place, 0, spec, args.iter(), key);
+    }
+
+    /// Whether the next reply of this client is not to be sent. Ends a CLIENT REPLY SKIP.
+    pub(super) fn discards(&mut self, client: u32) -> bool {
+        let Some(session) = self.clients.get(client) else {
+            return true;
+        };
+        match session.reply_mode {
+            ReplyMode::On => false,
+            ReplyMode::Off => true,
+            ReplyMode::SkipNext => {
+                session.reply_mode = ReplyMode::On;
+                true
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn post<'a>(
+        &mut self,
+        client: u32,
+        to: usize,
+        place: u64,
+        part: u32,
+        spec: &'static Spec,
+        args: impl Iterator<Item = &'a [u8]>,
+        key: FirstKey,
+    ) {
+        let Some(session) = self.clients.get(client) else {
+            return;
+        };
+        let forward = Forward {
+            ticket: Ticket { client, generation: session.generation, place, part },
+            spec: spec.id,
+            db: session.caller.db as u8,
+            resp3: session.caller.resp3,
+            no_touch: session.caller.no_touch,
+            args: 0,
+            key_arg: key.arg,
+            slot: key.slot,
+            hash: key.hash,
+        };
+        if session.is_overfull() {
+            session.hold = Hold::Output;
+        }
+        self.metrics.forwarded.inc();
+        let pool = &mut self.pool;
+        self.outbox[to].get_or_insert_with(|| pool.pop().unwrap_or_default()).push(forward, args);
+    }
+
+    /// Whether so much waits for some sibling that reading should pause.
+    pub fn is_congested(&self) -> bool {
+        self.outbox.iter().flatten().any(|b| b.bytes() > BATCH_BYTES)
+    }
+
+    /// A command whose keys, or whose work, belong to several shards.
+    pub(super) fn cross(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) {
+        match spec.route {
+            Route::Split { step, join } => self.split(client, spec, args, step as usize, join),
+            Route::All(join) => {
+                let parts =
+                    (0..self.at.shards).map(|shard| (shard, args.iter().collect(), Vec::new())).collect();
+                self.scatter(client, spec, join, parts);
+            }
+            _ => self.borrow(client, spec, args),
+        }
+    }
+
+    /// Gives each owner the keys that are its own.
+    fn split(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, step: usize, join: Join) {
+        if !(args.len() - 1).is_multiple_of(step) {
+            return self.say_error(client, &crate::command::error::arity(spec.name));
+        }
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        for (n, i) in (1..args.len()).step_by(step).enumerate() {
+            let slot = self.ks.hasher().key(args.at(i)).slot;
+            let Some(owner) = self.view.local_owner(slot) else {
+                let session = self.clients.get(client).expect("the caller looked it up");
+                let at = route::of_slot(self.at, &self.view, session.door, slot, &session.caller.local_ip);
+                let Verdict::Refused(error) = at else { unreachable!("the slot is not ours") };
+                return self.say_error(client, &error);
+            };
+            let index = match parts.iter().position(|p| p.0 == owner as usize) {
+                Some(index) => index,
+                None => {
+                    parts.push((owner as usize, vec![args.at(0)], Vec::new()));
+                    parts.len() - 1
+                }
+            };
+            let part = &mut parts[index];
+            (i..i + step).for_each(|j| part.1.push(args.at(j)));
+            part.2.push(n as u32);
+        }
+        self.scatter(client, spec, join, parts);
+    }
+
+    /// Sends each part to its shard, executes our own, and takes a place for the joined reply.
+    fn scatter(&mut self, client: u32, spec: &'static Spec, join: Join, parts: Vec<Part<'_>>) {
+        let discard = self.discards(client);
+        let places = parts.iter().map(|p| p.2.clone()).collect();
+        let Some(session) = self.clients.get(client) else {
+            return;
+        };
+        let place = session.pipeline.join(join, places, discard);
+        let mut own = None;
+        for (n, (shard, args, _)) in parts.iter().enumerate() {
+            if *shard == self.at.me {
+                own = Some((n, OwnedArgs::new(args)));
+            } else {
+                let key = self.key_of(spec, args);
+                self.post(client, *shard, place, n as u32, spec, args.iter().copied(), key);
+            }
+        }
+        if let Some((part, args)) = own {
+            let reply = self.run_part(client, spec, args.as_args());
+            let pick = self.rng.next_u64();
+            if let Some(session) = self.clients.get(client) {
+                session.pipeline.fill(place, part, &reply, pick);
+                session.pipeline.drain(&mut session.out);
+                Shard::list(&mut self.news, client, session);
+            }
+        }
+    }
+
+    fn key_of(&self, spec: &Spec, args: &[&[u8]]) -> FirstKey {
+        if spec.legacy.first <= 0 {
+            return FirstKey::default();
+        }
+        let arg = spec.legacy.first as usize;
+        let key = self.ks.hasher().key(args[arg]);
+        FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash }
+    }
+
+    /// Executes our own part of a scattered command.
+    fn run_part(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) -> Vec<u8> {
+        let Some(session) = self.clients.get(client) else {
+            return Vec::new();
+        };
+        let caller = session.caller.clone();
+        let mut out = Vec::new();
+        self.run_for(caller, spec, args, FirstKey::default(), &mut out);
+        out
+    }
+
+    /// Executes a command for a client that is not a session here.
+    pub(super) fn run_for(
+        &mut self,
+        mut caller: Caller,
+        spec: &'static Spec,
+        args: Args<'_>,
+        key: FirstKey,
+        out: &mut Vec<u8>,
+    ) {
+        let started = (self.ticks.read)();
+        if let Run::Above(verb) = spec.run {
+            return self.host_verb(verb, &caller, args, out);
+        }
+        let mark = out.len();
+        let mut clock = self.clock;
+        clock.no_touch = caller.no_touch;
+        let mut ctx = Ctx {
+            db: caller.db,
+            out: Reply::new(out, caller.resp3),
+            ks: &mut self.ks,
+            clock,
+            now_us: self.now.unix_us,
+            conf: &self.conf,
+            rng: &mut self.rng,
+            fx: &mut self.fx,
+            caller: &mut caller,
+            host: &self.host,
+            view: &self.view,
+            me: self.at.me,
+            first_key: first_key(args, key),
+        };
+        let failed = call(&mut ctx, spec, args, mark);
+        self.after(spec, args, started, failed, None);
+    }
+
+    /// Mail from sibling `from`.
+    pub fn mail(&mut self, from: usize, mail: Mail, now: Now) {
+        self.begin(now);
+        match mail {
+            Mail::Requests(batch) => {
+                self.prefetch(&batch);
+                let standing = Standing { from, batch, next: 0, at: 0 };
+                if self.loans.standing.iter().any(|s| s.from == from) {
+                    self.loans.standing.push_back(standing);
+                } else if let Some(standing) = self.answer(standing) {
+                    self.loans.standing.push_back(standing);
+                }
+            }
+            Mail::Borrow { loan, slots } => self.wish(from, loan, slots),
+            Mail::Lend { loan, tables } => self.lent(from, loan, tables),
+            Mail::Return { tables } => self.give_back(tables),
+            Mail::Replies(mut batch) => {
+                self.deliver(&batch);
+                batch.recycle();
+                if self.pool.len() < self.at.shards * 4 {
+                    self.pool.push(batch);
+                }
+            }
+        }
+        self.resume_clients();
+        self.end_turn();
+    }
+
+    /// Executes a sibling's commands and writes the replies behind them. What has to wait for a
+    /// lent slot comes back.
+    fn answer(&mut self, mut standing: Standing) -> Option<Standing> {
+        let batch = &mut standing.batch;
+        let mut replies = std::mem::take(&mut batch.replies);
+        let mut ends = std::mem::take(&mut batch.ends);
+        let mut caller = Caller { authenticated: true, front_door: true, ..Caller::default() };
+        let mut waits = false;
+        for f in &batch.commands[standing.next..] {
+            let args = batch.args(standing.at, f.args);
+            let spec = table::by_id(f.spec);
+            if self.is_lending() && self.needs_lent(spec, args) {
+                waits = true;
+                break;
+            }
+            caller.db = f.db as usize;
+            caller.resp3 = f.resp3;
+            caller.no_touch = f.no_touch;
+            let key = FirstKey { arg: f.key_arg, slot: f.slot, hash: f.hash };
+            self.run_for(caller.clone(), spec, args, key, &mut replies);
+            ends.push(replies.len() as u32);
+            standing.at += f.args as usize;
+            standing.next += 1;
+        }
+        batch.replies = replies;
+        batch.ends = ends;
+        if waits {
+            return Some(standing);
+        }
+        self.answers.push((standing.from, standing.batch));
+        None
+    }
+
+    /// Goes on with batches that stood still, each sibling's in order.
+    pub(super) fn go_on_standing(&mut self) {
+        let mut blocked: Vec<usize> = Vec::new();
+        for standing in std::mem::take(&mut self.loans.standing) {
+            let from = standing.from;
+            let rest = if blocked.contains(&from) { Some(standing) } else { self.answer(standing) };
+            if let Some(rest) = rest {
+                blocked.push(from);
+                self.loans.standing.push_back(rest);
+            }
+        }
+    }
+
+    fn prefetch(&self, batch: &Batch) {
+        let keys = |step: &dyn Fn(&Key<'_>, usize)| {
+            let mut at = 0;
+            for f in &batch.commands {
+                if f.key_arg > 0 {
+                    let bytes = batch.args(at, f.args).at(f.key_arg as usize);
+                    step(&Key { bytes, slot: f.slot, hash: f.hash }, f.db as usize);
+                }
+                at += f.args as usize;
+            }
+        };
+        keys(&|key, db| self.ks.db(db).prefetch_bucket(key));
+        keys(&|key, db| self.ks.db(db).prefetch_entry(key));
+    }
+
+    /// Gives replies to the clients that wait for them.
+    fn deliver(&mut self, batch: &Batch) {
+        let mut from = 0;
+        for (f, &end) in batch.commands.iter().zip(&batch.ends) {
+            let reply = &batch.replies[from..end as usize];
+            from = end as usize;
+            let t = f.ticket;
+            let pick = self.rng.next_u64();
+            if let Some(session) = self.clients.get_same(t.client, t.generation) {
+                session.learn_reply(reply.len());
+                session.pipeline.fill(t.place, t.part as usize, reply, pick);
+                session.pipeline.drain(&mut session.out);
+                if session.hold == Hold::Output && session.has_drained() {
+                    session.hold = Hold::None;
+                    self.resume.push(t.client);
+                }
+                Shard::list(&mut self.news, t.client, session);
+            }
+        }
+    }
+
+    /// The slots that this shard owns lie between these two, both included.
+    pub fn owned_bounds(&self) -> (usize, usize) {
+        let mine = self.view.ranges(self.view.local_index(self.at.me));
+        (mine.first().map_or(0, |r| r.0 as usize), mine.last().map_or(SLOTS - 1, |r| r.1 as usize))
+    }
+}

@@ -1,0 +1,248 @@
+//! Lending: a command whose keys belong to several shards borrows their slots' tables, runs as if on
+//! one core, and gives them back.
+//!
+//! Only pointers move. Owners are asked one after another in the order of their numbers, the
+//! borrower's own shard in its place, so that two loans never wait for each other. While a slot is
+//! lent, commands that need it wait at its owner: clients of that shard are held, batches of siblings
+//! stand still. A sibling's batch that stands still is older than the loans that the same sibling
+//! asks for after it, and goes first: what one client sent is executed in order.
+
+use super::fanout::Standing;
+use super::mail::{Mail, Tables, Ticket};
+use super::{FirstKey, Shard};
+use crate::command::ctx::Caller;
+use crate::command::spec::{Begin, Route, Spec, flag};
+use crate::command::table;
+use crate::resp::Args;
+use crate::resp::args::OwnedArgs;
+use crate::session::Hold;
+use crate::slot::Slot;
+use std::collections::{HashMap, HashSet, VecDeque};
+
+/// A command that gathers what it needs.
+struct Loan {
+    ticket: Ticket,
+    spec: &'static Spec,
+    args: OwnedArgs,
+    caller: Caller,
+    /// Owners in ascending order, with the slots that are needed of each.
+    needs: Vec<(usize, Vec<Slot>)>,
+    /// How many of them have lent.
+    got: usize,
+    /// What the others lent, by owner.
+    tables: Vec<(usize, Tables)>,
+}
+
+/// Somebody wants slots of ours.
+struct Wish {
+    from: usize,
+    loan: u64,
+    slots: Vec<Slot>,
+}
+
+/// Both sides of lending, of one shard. Empty as long as no command spans shards.
+#[derive(Default)]
+pub(super) struct Loans {
+    next: u64,
+    open: HashMap<u64, Loan>,
+    lent: HashSet<Slot>,
+    wishes: VecDeque<Wish>,
+    /// Clients held until something comes back.
+    waiting: Vec<u32>,
+    /// Batches of siblings that stand still, oldest first.
+    pub(super) standing: VecDeque<Standing>,
+}
+
+/// Whether a command finds out which keys it reads only while it runs: SORT with BY or GET.
+pub(super) fn needs_everything(spec: &Spec, args: Args<'_>) -> bool {
+    let unknown = spec.keys.iter().any(|k| matches!(k.begin, Begin::Unknown));
+    unknown && (2..args.len()).any(|i| args.is(i, "by") || args.is(i, "get"))
+}
+
+impl Shard {
+    /// Whether anything of ours is lent, or waits for what is.
+    #[inline]
+    pub(super) fn is_lending(&self) -> bool {
+        !self.loans.lent.is_empty()
+    }
+
+    /// Whether a command has to wait for a slot of ours to come back.
+    pub(super) fn needs_lent(&self, spec: &Spec, args: Args<'_>) -> bool {
+        match spec.route {
+            Route::All(_) | Route::Cursor => true,
+            Route::Local => spec.has(flag::WRITE | flag::READONLY),
+            Route::Keys | Route::Split { .. } => {
+                let hasher = self.ks.hasher();
+                let keys = table::keys_of(spec, args);
+                keys.iter().any(|k| self.loans.lent.contains(&hasher.key(args.at(k.index)).slot))
+            }
+        }
+    }
+
+    /// Holds a client's command, sent as `bytes`, until what it needs is back.
+    pub(super) fn hold_for_loan(&mut self, client: u32, bytes: &[u8]) {
+        if let Some(session) = self.clients.get(client) {
+            session.hold = Hold::Loan;
+            session.held.extend_from_slice(bytes);
+            self.loans.waiting.push(client);
+        }
+    }
+
+    /// Begins a command over several shards. Its client waits for it.
+    pub(super) fn borrow(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) {
+        let slots: Vec<Slot> = if !self.at.cluster && needs_everything(spec, args) {
+            (0..crate::slot::SLOTS as Slot).collect()
+        } else {
+            let hasher = self.ks.hasher();
+            table::keys_of(spec, args).iter().map(|k| hasher.key(args.at(k.index)).slot).collect()
+        };
+        let mut needs: Vec<(usize, Vec<Slot>)> = Vec::new();
+        for slot in slots {
+            let Some(owner) = self.view.local_owner(slot) else {
+                return self.say_error(client, &crate::session::route::CROSSSLOT);
+            };
+            match needs.iter_mut().find(|(o, _)| *o == owner as usize) {
+                Some((_, list)) => list.push(slot),
+                None => needs.push((owner as usize, vec![slot])),
+            }
+        }
+        needs.sort_unstable_by_key(|n| n.0);
+        for (_, slots) in &mut needs {
+            slots.sort_unstable();
+            slots.dedup();
+        }
+        let discard = self.discards(client);
+        let Some(session) = self.clients.get(client) else {
+            return;
+        };
+        let place = session.pipeline.wait(discard);
+        let ticket = Ticket { client, generation: session.generation, place, part: 0 };
+        let caller = session.caller.clone();
+        session.hold = Hold::Loan;
+        self.loans.next += 1;
+        let id = self.loans.next;
+        let args = OwnedArgs::new(args.iter());
+        let loan = Loan { ticket, spec, args, caller, needs, got: 0, tables: Vec::new() };
+        self.loans.open.insert(id, loan);
+        self.advance(id);
+    }
+
+    /// Asks the next owner, or runs the command when all have lent.
+    fn advance(&mut self, id: u64) {
+        let loan = self.loans.open.get(&id).expect("an open loan advances");
+        let Some((owner, slots)) = loan.needs.get(loan.got) else {
+            return self.run_loan(id);
+        };
+        let (owner, slots) = (*owner, slots.clone());
+        if owner == self.at.me {
+            self.loans.wishes.push_back(Wish { from: owner, loan: id, slots });
+            self.grant();
+        } else {
+            self.letters.push((owner, Mail::Borrow { loan: id, slots }));
+        }
+    }
+
+    /// A sibling wants slots of ours.
+    pub(super) fn wish(&mut self, from: usize, loan: u64, slots: Vec<Slot>) {
+        self.loans.wishes.push_back(Wish { from, loan, slots });
+        self.grant();
+    }
+
+    /// Lends to whoever can be served.
+    fn grant(&mut self) {
+        let mut i = 0;
+        while i < self.loans.wishes.len() {
+            let wish = &self.loans.wishes[i];
+            let busy = wish.slots.iter().any(|s| self.loans.lent.contains(s))
+                || self.loans.standing.iter().any(|s| s.from == wish.from)
+                || self.loans.wishes.iter().take(i).any(|w| w.slots.iter().any(|s| wish.slots.contains(s)));
+            if busy {
+                i += 1;
+                continue;
+            }
+            let Wish { from, loan, slots } = self.loans.wishes.remove(i).expect("it is there");
+            self.loans.lent.extend(slots.iter().copied());
+            if from == self.at.me {
+                self.loans.open.get_mut(&loan).expect("our own loan is open").got += 1;
+                self.advance(loan);
+                // running it may have changed the list
+                i = 0;
+            } else {
+                let tables = self.take_tables(&slots);
+                self.letters.push((from, Mail::Lend { loan, tables }));
+            }
+        }
+    }
+
+    fn take_tables(&mut self, slots: &[Slot]) -> Tables {
+        self.ks.iter_mut().map(|db| slots.iter().map(|&s| db.take_slot(s)).collect()).collect()
+    }
+
+    fn put_tables(&mut self, tables: Tables) {
+        for (db, tables) in self.ks.iter_mut().zip(tables) {
+            for table in tables {
+                let before = db.put_slot(table);
+                assert_eq!(before.len(), 0, "a lent slot stays empty until it is back");
+            }
+        }
+    }
+
+    /// An owner lends what we asked for.
+    pub(super) fn lent(&mut self, from: usize, id: u64, tables: Tables) {
+        let loan = self.loans.open.get_mut(&id).expect("loans end only here");
+        loan.tables.push((from, tables));
+        loan.got += 1;
+        self.advance(id);
+    }
+
+    /// Everything is here: runs the command and gives everything back.
+    fn run_loan(&mut self, id: u64) {
+        let Loan { ticket, spec, args, caller, needs, tables, .. } =
+            self.loans.open.remove(&id).expect("a loan runs once");
+        for (_, tables) in tables {
+            self.put_tables(tables);
+        }
+        let mut reply = Vec::new();
+        self.run_for(caller, spec, args.as_args(), FirstKey::default(), &mut reply);
+        for (owner, slots) in needs {
+            if owner == self.at.me {
+                self.unlend(&slots);
+            } else {
+                let tables = self.take_tables(&slots);
+                self.letters.push((owner, Mail::Return { tables }));
+            }
+        }
+        if let Some(session) = self.clients.get_same(ticket.client, ticket.generation) {
+            session.pipeline.fill(ticket.place, 0, &reply, 0);
+            session.pipeline.drain(&mut session.out);
+            if session.hold == Hold::Loan {
+                session.hold = Hold::None;
+                self.resume.push(ticket.client);
+            }
+            Shard::list(&mut self.news, ticket.client, session);
+        }
+    }
+
+    /// Slots of ours come back.
+    pub(super) fn give_back(&mut self, tables: Tables) {
+        let slots: Vec<Slot> = tables.first().map_or(Vec::new(), |db| db.iter().map(|t| t.slot()).collect());
+        self.put_tables(tables);
+        self.unlend(&slots);
+        self.grant();
+    }
+
+    fn unlend(&mut self, slots: &[Slot]) {
+        slots.iter().for_each(|s| {
+            self.loans.lent.remove(s);
+        });
+        self.go_on_standing();
+        for client in std::mem::take(&mut self.loans.waiting) {
+            if let Some(session) = self.clients.get(client)
+                && session.hold == Hold::Loan
+            {
+                session.hold = Hold::None;
+                self.resume.push(client);
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The envelopes that cross cores: owned, `Send`, and freed where they were made.
+//!
+//! All commands that one turn sends to one sibling travel as one [`Batch`]. The sibling writes the
+//! replies into the same box and sends it back, so the request's memory returns to its own core.
+
+use crate::resp::{Args, Span};
+use crate::session::pipeline::Place;
+use crate::slot::Slot;
+use crate::store::SlotTable;
+
+/// What a shard may find in its mailbox.
+pub enum Mail {
+    Requests(Box<Batch>),
+    Replies(Box<Batch>),
+    /// The sender needs these slots for its loan of that number.
+    Borrow {
+        loan: u64,
+        slots: Vec<Slot>,
+    },
+    Lend {
+        loan: u64,
+        tables: Tables,
+    },
+    Return {
+        tables: Tables,
+    },
+}
+
+/// Slots' tables on loan: for each database, the same slots in the same order.
+pub type Tables = Vec<Vec<SlotTable>>;
+
+/// Where a reply goes when it comes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    pub client: u32,
+    pub generation: u32,
+    pub place: Place,
+    pub part: u32,
+}
+
+/// A command on its way to the shard that executes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward {
+    pub ticket: Ticket,
+    /// Row of the command table.
+    pub spec: u16,
+    pub db: u8,
+    pub resp3: bool,
+    pub no_touch: bool,
+    pub args: u32,
+    /// The first key: which argument, its slot and its hash (seeds are the host's). 0 without a key.
+    pub key_arg: u32,
+    pub slot: Slot,
+    pub hash: u64,
+}
+
+/// Commands for one sibling, later their replies.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub buf: Vec<u8>,
+    pub spans: Vec<Span>,
+    pub commands: Vec<Forward>,
+    pub replies: Vec<u8>,
+    /// Where each command's reply ends in `replies`.
+    pub ends: Vec<u32>,
+}
+
+impl Batch {
+    /// Adds a command; `forward.args` is set here.
+    pub fn push<'a>(&mut self, mut forward: Forward, args: impl Iterator<Item = &'a [u8]>) {
+        let before = self.spans.len();
+        for arg in args {
+            self.spans.push(Span { start: self.buf.len() as u32, len: arg.len() as u32 });
+            self.buf.extend_from_slice(arg);
+        }
+        forward.args = (self.spans.len() - before) as u32;
+        self.commands.push(forward);
+    }
+
+    /// The arguments of a command whose spans start at `at`.
+    pub fn args(&self, at: usize, count: u32) -> Args<'_> {
+        Args::new(&self.buf, &self.spans[at..at + count as usize])
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Bytes of arguments that it carries.
+    pub fn bytes(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Empties it for another turn; large buffers are given up.
+    pub fn recycle(&mut self) {
+        if self.buf.capacity() + self.replies.capacity() > crate::limits::BATCH_KEEP {
+            *self = Batch::default();
+            return;
+        }
+        self.buf.clear();
+        self.spans.clear();
+        self.commands.clear();
+        self.replies.clear();
+        self.ends.clear();
+    }
+}

@@ -1,0 +1,286 @@
+//! Commands about other clients: each shard does its part, for its own clients.
+
+use super::Shard;
+use crate::command::ctx::Caller;
+use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX, subcommand_syntax};
+use crate::command::spec::Verb;
+use crate::resp::{Args, Reply};
+use crate::session::{Hold, Session};
+use crate::util::num::parse_i64;
+use std::io::Write;
+
+/// All clients run as this user.
+const USER: &str = "default";
+
+impl Shard {
+    /// This shard's part of a verb that every shard takes part in.
+    pub(super) fn host_verb(&mut self, verb: Verb, caller: &Caller, args: Args<'_>, out: &mut Vec<u8>) {
+        let mark = out.len();
+        let done = match verb {
+            Verb::ClientList => self.client_list(caller, args, out),
+            Verb::ClientKill => self.client_kill(caller, args, out),
+            Verb::ClientPause => self.client_pause(args, out),
+            Verb::ClientUnpause => self.client_unpause(out),
+            Verb::ClientUnblock => client_unblock(args, out),
+            _ => unreachable!("{verb:?} is no business of other shards"),
+        };
+        if let Err(error) = done {
+            self.metrics.error(error.bytes());
+            out.truncate(mark);
+            Reply::new(out, false).error(error.bytes());
+        }
+    }
+
+    /// CLIENT INFO
+    pub(super) fn client_info(&mut self, client: u32, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        let now = self.now.ms();
+        let session = self.clients.get(client).expect("the caller is there");
+        let mut text = Vec::new();
+        describe(session, now, args_len(args), &mut text);
+        Reply::new(out, session.caller.resp3).verbatim("txt", &text);
+        Ok(())
+    }
+
+    /// CLIENT LIST [TYPE type | ID id ...]
+    fn client_list(&mut self, caller: &Caller, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        let now = self.now.ms();
+        let own = |s: &Session| if s.caller.id == caller.id { args_len(args) } else { 0 };
+        let mut text = Vec::new();
+        if args.len() > 3 && args.is(2, "ID") {
+            for id in args.from(3).iter() {
+                let id = parse_i64(id).ok_or(ErrReply::new("ERR Invalid client ID"))?;
+                if let Some((_, s)) = self.clients.iter().find(|(_, s)| s.caller.id as i64 == id) {
+                    describe(s, now, own(s), &mut text);
+                }
+            }
+        } else {
+            let kind = match args.len() {
+                2 => None,
+                4 if args.is(2, "TYPE") => Some(Kind::parse(args.at(3))?),
+                _ => return Err(SYNTAX),
+            };
+            for (_, s) in self.clients.iter().filter(|(_, s)| kind.is_none_or(|k| k == Kind::of(s))) {
+                describe(s, now, own(s), &mut text);
+            }
+        }
+        Reply::new(out, caller.resp3).verbatim("txt", &text);
+        Ok(())
+    }
+
+    /// CLIENT KILL addr:port, or CLIENT KILL filter value ...
+    fn client_kill(&mut self, caller: &Caller, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        let old_form = args.len() == 3;
+        let filter = if old_form {
+            Filter { addr: Some(args.at(2)), skip_me: false, ..Filter::default() }
+        } else {
+            Filter::parse(args.from(2))?
+        };
+        let now = self.now.ms();
+        let doomed: Vec<u32> =
+            self.clients.iter().filter(|(_, s)| filter.takes(s, caller, now)).map(|(i, _)| i).collect();
+        for &client in &doomed {
+            if let Some(session) = self.clients.get(client)
+                && session.caller.id != caller.id
+            {
+                // it gets nothing more, and must not be waited for
+                session.out.clear();
+                session.in_flight = 0;
+                session.killed = true;
+            }
+            self.hang_up(client);
+        }
+        let mut out = Reply::new(out, caller.resp3);
+        match (old_form, doomed.len()) {
+            (true, 0) => return Err(ErrReply::new("ERR No such client")),
+            (true, _) => out.ok(),
+            (false, n) => out.int(n as i64),
+        }
+        Ok(())
+    }
+
+    /// CLIENT PAUSE ms [WRITE | ALL]
+    fn client_pause(&mut self, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        let writes_only = match args.len() {
+            3 => false,
+            4 if args.is(3, "WRITE") => true,
+            4 if args.is(3, "ALL") => false,
+            4 => return Err(ErrReply::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+            _ => return Err(subcommand_syntax(args)),
+        };
+        let timeout =
+            parse_i64(args.at(2)).ok_or(ErrReply::new("ERR timeout is not an integer or out of range"))?;
+        let timeout = u64::try_from(timeout).map_err(|_| ErrReply::new("ERR timeout is negative"))?;
+        let now = self.now.ms();
+        let end = if timeout == 0 { 0 } else { now.saturating_add(timeout) };
+        let c = &mut self.conditions;
+        // two pauses are the longer and the stricter of both
+        c.pause_writes_only = writes_only && (c.pause_writes_only || c.paused_until <= now);
+        c.paused_until = c.paused_until.max(end);
+        out.extend_from_slice(b"+OK\r\n");
+        Ok(())
+    }
+
+    /// CLIENT UNPAUSE
+    fn client_unpause(&mut self, out: &mut Vec<u8>) -> Done {
+        self.conditions.paused_until = 0;
+        for (client, session) in self.clients.iter_mut() {
+            if matches!(session.hold, Hold::Until(end) if end != u64::MAX) {
+                session.hold = Hold::None;
+                self.resume.push(client);
+            }
+        }
+        out.extend_from_slice(b"+OK\r\n");
+        Ok(())
+    }
+}
+
+/// CLIENT UNBLOCK id [TIMEOUT | ERROR]: no command of this server blocks, so nobody is blocked.
+fn client_unblock(args: Args<'_>, out: &mut Vec<u8>) -> Done {
+    match args.len() {
+        3 => {}
+        4 if args.is(3, "TIMEOUT") || args.is(3, "ERROR") => {}
+        4 => return Err(ErrReply::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+        _ => return Err(subcommand_syntax(args)),
+    }
+    parse_i64(args.at(2)).ok_or(NOT_INT)?;
+    out.extend_from_slice(b":0\r\n");
+    Ok(())
+}
+
+/// What CLIENT LIST and CLIENT KILL call TYPE.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Master,
+    Replica,
+    PubSub,
+}
+
+impl Kind {
+    fn parse(name: &[u8]) -> Result<Kind, ErrReply> {
+        match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Kind::Normal),
+            b"master" => Ok(Kind::Master),
+            b"replica" | b"slave" => Ok(Kind::Replica),
+            b"pubsub" => Ok(Kind::PubSub),
+            _ => {
+                let name = String::from_utf8_lossy(name);
+                Err(ErrReply::owned(format!("ERR Unknown client type '{name}'")))
+            }
+        }
+    }
+
+    fn of(_: &Session) -> Kind {
+        Kind::Normal
+    }
+}
+
+/// The new form's filters: a client must pass all.
+struct Filter<'a> {
+    id: Option<u64>,
+    kind: Option<Kind>,
+    addr: Option<&'a [u8]>,
+    laddr: Option<&'a [u8]>,
+    /// Seconds that the connection has lasted at least.
+    max_age: Option<u64>,
+    skip_me: bool,
+}
+
+impl Default for Filter<'_> {
+    fn default() -> Self {
+        Filter { id: None, kind: None, addr: None, laddr: None, max_age: None, skip_me: true }
+    }
+}
+
+impl<'a> Filter<'a> {
+    fn parse(args: Args<'a>) -> Result<Filter<'a>, ErrReply> {
+        let mut filter = Filter::default();
+        for i in (0..args.len()).step_by(2) {
+            let value = args.get(i + 1).ok_or(SYNTAX)?;
+            match args.at(i).to_ascii_lowercase().as_slice() {
+                b"id" => {
+                    let id = parse_i64(value).and_then(|n| u64::try_from(n).ok()).filter(|&n| n > 0);
+                    filter.id = Some(id.ok_or(ErrReply::new("ERR client-id should be greater than 0"))?);
+                }
+                b"type" => filter.kind = Some(Kind::parse(value)?),
+                b"addr" => filter.addr = Some(value),
+                b"laddr" => filter.laddr = Some(value),
+                b"user" if value == USER.as_bytes() => {}
+                b"user" => {
+                    let name = String::from_utf8_lossy(value);
+                    return Err(ErrReply::owned(format!("ERR No such user '{name}'")));
+                }
+                b"maxage" => {
+                    let age = parse_i64(value)
+                        .ok_or(ErrReply::new("ERR maxage is not an integer or out of range"))?;
+                    let age = u64::try_from(age).ok().filter(|&n| n > 0);
+                    filter.max_age = Some(age.ok_or(ErrReply::new("ERR maxage should be greater than 0"))?);
+                }
+                b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = true,
+                b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_me = false,
+                _ => return Err(SYNTAX),
+            }
+        }
+        Ok(filter)
+    }
+
+    fn takes(&self, s: &Session, caller: &Caller, now_ms: u64) -> bool {
+        self.addr.is_none_or(|a| a == s.addr.as_bytes())
+            && self.laddr.is_none_or(|a| a == s.local_addr.as_bytes())
+            && self.kind.is_none_or(|k| k == Kind::of(s))
+            && self.id.is_none_or(|id| id == s.caller.id)
+            && self.max_age.is_none_or(|age| now_ms.saturating_sub(s.created_ms) / 1000 >= age)
+            && !(self.skip_me && s.caller.id == caller.id)
+            && !s.closing
+    }
+}
+
+/// A client's line in CLIENT LIST. Replies are kept in one buffer here, so what Redis tells of its
+/// fixed one (`rbs`, `rbp`, `obl`) is of that one, and `oll` counts the replies that siblings owe.
+fn describe(s: &Session, now_ms: u64, argv: usize, out: &mut Vec<u8>) {
+    let caller = &s.caller;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut flags = String::new();
+    for (yes, flag) in [
+        (s.closing, 'c'),
+        (s.addr.starts_with('/'), 'U'),
+        (caller.readonly, 'r'),
+        (caller.no_evict, 'e'),
+        (caller.no_touch, 'T'),
+    ] {
+        flags.extend(yes.then_some(flag));
+    }
+    let flags = if flags.is_empty() { "N" } else { &flags };
+    let unread = s.pending.len() + s.held.len();
+    let spare = s.pending.capacity() + s.held.capacity() - unread;
+    let events = if s.in_flight > 0 { "rw" } else { "r" };
+    writeln!(
+        out,
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 \
+         multi=-1 qbuf={unread} qbuf-free={spare} argv-mem={argv} multi-mem=0 rbs={} rbp={} obl={} oll={} \
+         omem={} tot-mem={} events={events} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
+        caller.id,
+        s.addr,
+        s.local_addr,
+        s.fd,
+        text(&caller.name),
+        now_ms.saturating_sub(s.created_ms) / 1000,
+        now_ms.saturating_sub(s.last_ms) / 1000,
+        caller.db,
+        s.out.capacity(),
+        s.out.capacity(),
+        s.out.len(),
+        s.pipeline.len(),
+        s.in_flight + s.pipeline.bytes(),
+        s.memory() + argv,
+        s.last.map_or("NULL", |spec| spec.name),
+        if caller.resp3 { 3 } else { 2 },
+        text(&caller.lib_name),
+        text(&caller.lib_ver),
+    )
+    .expect("writing to memory succeeds");
+}
+
+fn args_len(args: Args<'_>) -> usize {
+    args.iter().map(<[u8]>::len).sum()
+}

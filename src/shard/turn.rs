@@ -1,0 +1,245 @@
+//! A turn: everything that arrived is parsed, its keys are hashed and prefetched, then it executes.
+//!
+//! Parsing first lets the misses of many commands overlap: one waits for memory once per batch and
+//! not once per command. It holds across the connections of a turn, not only inside one pipeline.
+
+use super::{FirstKey, Now, Queued, Shard, What};
+use crate::command::table;
+use crate::limits::BATCH;
+use crate::resp::parse::{Parsed, Rules, Violation};
+use crate::resp::{Args, Span};
+use crate::session::{Hold, Session};
+use crate::store::Key;
+
+/// Bytes that one client sent.
+pub struct Input<'a> {
+    client: u32,
+    bytes: &'a [u8],
+    /// What was left of before, with `bytes` behind it. Empty when nothing was left.
+    owned: Vec<u8>,
+}
+
+impl<'a> Input<'a> {
+    pub fn new(client: u32, bytes: &'a [u8]) -> Input<'a> {
+        Input { client, bytes, owned: Vec::new() }
+    }
+
+    #[inline]
+    fn buf(&self) -> &[u8] {
+        if self.owned.is_empty() { self.bytes } else { &self.owned }
+    }
+}
+
+impl Queued {
+    /// Its arguments, which lie in the input or in the scratch buffer.
+    #[inline]
+    pub(super) fn args<'a>(&self, inputs: &'a [Input<'_>], scratch: &'a [u8], spans: &'a [Span]) -> Args<'a> {
+        let buf = if self.inline { scratch } else { self.bytes(inputs) };
+        Args::new(buf, &spans[self.spans as usize..(self.spans + self.args) as usize])
+    }
+
+    /// The bytes that it was sent as.
+    #[inline]
+    pub(super) fn bytes<'a>(&self, inputs: &'a [Input<'_>]) -> &'a [u8] {
+        &inputs[self.input as usize].buf()[self.start as usize..self.end as usize]
+    }
+}
+
+impl Shard {
+    /// Executes what the clients sent, in order for each of them.
+    pub fn turn(&mut self, inputs: &mut [Input<'_>], now: Now) {
+        self.begin(now);
+        for i in 0..inputs.len() {
+            self.read(inputs, i);
+        }
+        self.run_queue(inputs);
+        self.resume_clients();
+        self.end_turn();
+    }
+
+    /// Goes on with clients whose hold is over.
+    pub(super) fn resume_clients(&mut self) {
+        let mut rounds = 0;
+        while !self.resume.is_empty() && rounds < 16 {
+            rounds += 1;
+            let clients = std::mem::take(&mut self.resume);
+            let mut inputs: Vec<Input<'_>> = clients.iter().map(|&c| Input::new(c, &[])).collect();
+            for i in 0..inputs.len() {
+                self.read(&mut inputs, i);
+            }
+            self.run_queue(&inputs);
+        }
+    }
+
+    fn read(&mut self, inputs: &mut [Input<'_>], i: usize) {
+        let input = &mut inputs[i];
+        let client = input.client;
+        if !input.bytes.is_empty() {
+            self.metrics.reads.inc();
+            self.metrics.net_in.add(input.bytes.len() as u64);
+        }
+        let Some(session) = self.clients.get(client) else {
+            return;
+        };
+        if session.closing {
+            return;
+        }
+        session.last_ms = self.now.ms();
+        if session.pending.len() + input.bytes.len() > self.conf.client_query_buffer_limit as usize {
+            tracing::warn!(
+                client = session.caller.id,
+                "closing a client that reached max query buffer length"
+            );
+            session.closing = true;
+            Shard::list(&mut self.news, client, session);
+            return;
+        }
+        if session.hold != Hold::None {
+            session.pending.extend_from_slice(input.bytes);
+            return;
+        }
+        if !session.held.is_empty() {
+            // the hold is over: what it kept back is older than anything that is pending
+            let rest = std::mem::take(&mut session.pending);
+            session.pending = std::mem::take(&mut session.held);
+            session.pending.extend_from_slice(&rest);
+            session.parser.reset();
+        }
+        if !session.pending.is_empty() {
+            let mut owned = std::mem::take(&mut session.pending);
+            owned.extend_from_slice(input.bytes);
+            input.owned = owned;
+        }
+        let consumed = self.parse(inputs, i);
+        self.keep_rest(&mut inputs[i], consumed);
+    }
+
+    /// Queues the input's commands, running the queue whenever it is full. How many bytes were used.
+    fn parse(&mut self, inputs: &[Input<'_>], i: usize) -> usize {
+        let client = inputs[i].client;
+        let buf = inputs[i].buf();
+        let mut pos = 0;
+        while pos < buf.len() {
+            if self.queue.len() >= BATCH || self.may_authenticate(client) {
+                self.run_queue(inputs);
+            }
+            let (spans, scratch) = (self.spans.len(), self.scratch.len());
+            let Some(session) = self.clients.get(client) else {
+                return buf.len();
+            };
+            if session.closing || session.hold != Hold::None {
+                return pos;
+            }
+            let rules = Rules {
+                max_bulk: self.conf.proto_max_bulk_len,
+                unauthenticated: self.conditions.auth_required && !session.caller.authenticated,
+            };
+            let found = session.parser.parse(&buf[pos..], rules, &mut self.spans, &mut self.scratch);
+            let (len, inline, what) = match found {
+                Ok(Parsed::Partial) => break,
+                Ok(Parsed::Command(len)) => (len, false, None),
+                Ok(Parsed::Inline(len)) => (len, true, None),
+                Err(Violation(text)) => (buf.len() - pos, false, Some(What::Violation(text))),
+            };
+            if self.spans.len() > spans || what.is_some() {
+                let generation = session.generation;
+                let db = session.caller.db;
+                let mut q = Queued {
+                    client,
+                    generation,
+                    input: i as u32,
+                    inline,
+                    start: pos as u32,
+                    end: (pos + len) as u32,
+                    spans: spans as u32,
+                    args: (self.spans.len() - spans) as u32,
+                    what: What::Wrong,
+                    key: FirstKey::default(),
+                };
+                match what {
+                    Some(what) => q.what = what,
+                    None => self.identify(&mut q, inputs, db),
+                }
+                self.queue.push(q);
+            } else {
+                self.scratch.truncate(scratch);
+            }
+            pos += len;
+        }
+        pos
+    }
+
+    /// Whether what is queued may be an AUTH, after which larger commands may be parsed.
+    #[inline]
+    fn may_authenticate(&mut self, client: u32) -> bool {
+        self.conditions.auth_required
+            && !self.queue.is_empty()
+            && self.clients.get(client).is_some_and(|s| !s.caller.authenticated)
+    }
+
+    /// Finds the command's row and its first key, and prefetches the key's bucket.
+    #[inline]
+    fn identify(&mut self, q: &mut Queued, inputs: &[Input<'_>], db: usize) {
+        let args = q.args(inputs, &self.scratch, &self.spans);
+        let Ok(spec) = table::resolve(args) else {
+            return;
+        };
+        q.what = What::Run(spec);
+        if let Some(arg) = table::first_key_index(spec, args) {
+            let key = self.ks.hasher().key(args.at(arg));
+            q.key = FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash };
+            self.ks.db(db).prefetch_bucket(&key);
+        }
+    }
+
+    /// Keeps what was not used of an input for the client's next one.
+    fn keep_rest(&mut self, input: &mut Input<'_>, consumed: usize) {
+        let Some(session) = self.clients.get(input.client) else {
+            return;
+        };
+        if consumed == input.buf().len() {
+            return;
+        }
+        if consumed == 0 && !input.owned.is_empty() {
+            // not a byte was used, so no queued command points into it
+            session.pending = std::mem::take(&mut input.owned);
+        } else {
+            session.pending.extend_from_slice(&input.buf()[consumed..]);
+        }
+        reserve(session);
+    }
+
+    /// Executes the queue.
+    pub(super) fn run_queue(&mut self, inputs: &[Input<'_>]) {
+        if self.queue.len() > 1 {
+            for q in self.queue.iter().filter(|q| q.key.arg > 0) {
+                let args = q.args(inputs, &self.scratch, &self.spans);
+                let db = self.clients.get(q.client).map_or(0, |s| s.caller.db);
+                let key = Key { bytes: args.at(q.key.arg as usize), slot: q.key.slot, hash: q.key.hash };
+                self.ks.db(db).prefetch_entry(&key);
+            }
+        }
+        let mut queue = std::mem::take(&mut self.queue);
+        let spans = std::mem::take(&mut self.spans);
+        let scratch = std::mem::take(&mut self.scratch);
+        for q in &queue {
+            let args = q.args(inputs, &scratch, &spans);
+            self.execute_queued(q, args, q.bytes(inputs));
+        }
+        queue.clear();
+        self.queue = queue;
+        self.spans = spans;
+        self.spans.clear();
+        self.scratch = scratch;
+        self.scratch.clear();
+    }
+}
+
+/// Makes room for the rest of a big bulk, in steps that a client has to fill before it gets more.
+fn reserve(session: &mut Session) {
+    let wants = session.parser.wants();
+    let have = session.pending.len();
+    if wants > have && session.pending.capacity() < wants {
+        session.pending.reserve_exact((wants - have).min(have.max(crate::limits::KEEP_BUFFER)));
+    }
+}

@@ -1,0 +1,245 @@
+//! Commands about the client that sends them, and about the shard as a whole: what needs more than
+//! a keyspace. Those about other clients are in `others`.
+
+use super::Shard;
+use crate::command::connection::{BAD_NAME, is_word};
+use crate::command::ctx::Aside;
+use crate::command::error::{Done, ErrReply, SYNTAX};
+use crate::command::host::COMPATIBLE_VERSION;
+use crate::command::spec::{Spec, Verb};
+use crate::resp::{Args, Reply};
+use crate::session::{Hold, ReplyMode, Session};
+use crate::util::num::parse_i64;
+
+const WRONG_PASS: ErrReply = ErrReply::new("WRONGPASS invalid username-password pair or user is disabled.");
+const NO_PASSWORD_SET: ErrReply = ErrReply::new(
+    "ERR AUTH <password> called without any password configured for the default user. Are you sure \
+     your configuration is correct?",
+);
+const NO_PROTO: ErrReply = ErrReply::new("NOPROTO unsupported protocol version");
+const BAD_PROTO: ErrReply = ErrReply::new("ERR Protocol version is not an integer or out of range");
+const HELLO_NO_AUTH: ErrReply = ErrReply::new(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
+     <user> <pass> option can be used to authenticate the client and select the RESP protocol version \
+     at the same time",
+);
+const NO_SHUTDOWN: ErrReply = ErrReply::new("ERR No shutdown in progress.");
+const SHUTDOWN_ABORTED: ErrReply = ErrReply::new("ERR Errors trying to SHUTDOWN. Check logs.");
+
+/// A client that asked for SHUTDOWN waits for it, and for nothing else.
+const UNTIL_SHUTDOWN: Hold = Hold::Until(u64::MAX);
+
+impl Shard {
+    /// A verb of a client of this shard.
+    pub(super) fn run_verb(&mut self, client: u32, verb: Verb, spec: &'static Spec, args: Args<'_>) {
+        let started = (self.ticks.read)();
+        let mut out = Vec::new();
+        let done = match verb {
+            Verb::Hello => self.hello(client, args, &mut out),
+            Verb::Auth => self.auth(client, args, &mut out),
+            Verb::Reset => self.reset(client, &mut out),
+            Verb::Quit => {
+                out.extend_from_slice(b"+OK\r\n");
+                self.hang_up(client);
+                Ok(())
+            }
+            Verb::ClientReply => self.client_reply(client, args, &mut out),
+            Verb::ClientInfo => self.client_info(client, args, &mut out),
+            Verb::Shutdown => self.shut_down(client, args, &mut out),
+            Verb::ClientKill
+            | Verb::ClientList
+            | Verb::ClientPause
+            | Verb::ClientUnblock
+            | Verb::ClientUnpause => {
+                let caller = self.clients.get(client).map(|s| s.caller.clone()).unwrap_or_default();
+                self.host_verb(verb, &caller, args, &mut out);
+                Ok(())
+            }
+        };
+        if let Err(error) = &done {
+            self.metrics.error(error.bytes());
+            out.clear();
+            Reply::new(&mut out, false).error(error.bytes());
+        }
+        let failed = out.first() == Some(&b'-');
+        if !out.is_empty() {
+            self.say(client, &out);
+        }
+        self.after(spec, args, started, failed, Some(client));
+    }
+
+    fn session(&mut self, client: u32) -> &mut Session {
+        self.clients.get(client).expect("a verb runs for a client that is there")
+    }
+
+    /// HELLO [version [AUTH user password] [SETNAME name]]
+    fn hello(&mut self, client: u32, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        let version = args.get(1).map(|v| parse_i64(v).ok_or(BAD_PROTO)).transpose()?;
+        if version.is_some_and(|v| !(2..=3).contains(&v)) {
+            return Err(NO_PROTO);
+        }
+        let mut i = 2;
+        while i < args.len() {
+            let more = args.len() - 1 - i;
+            if args.is(i, "AUTH") && more >= 2 {
+                self.authenticate(client, args.at(i + 1), args.at(i + 2))?;
+                i += 3;
+            } else if args.is(i, "SETNAME") && more >= 1 {
+                if !is_word(args.at(i + 1)) {
+                    return Err(BAD_NAME);
+                }
+                self.session(client).caller.name = args.at(i + 1).to_vec();
+                i += 2;
+            } else {
+                let option = String::from_utf8_lossy(args.at(i));
+                return Err(ErrReply::owned(format!("ERR Syntax error in HELLO option '{option}'")));
+            }
+        }
+        let cluster = self.at.cluster;
+        let caller = &mut self.session(client).caller;
+        if !caller.authenticated {
+            return Err(HELLO_NO_AUTH);
+        }
+        if let Some(version) = version {
+            caller.resp3 = version == 3;
+        }
+        let mut out = Reply::new(out, caller.resp3);
+        out.map(7);
+        out.bulk(b"server");
+        out.bulk(b"redis");
+        out.bulk(b"version");
+        out.bulk(COMPATIBLE_VERSION.as_bytes());
+        out.bulk(b"proto");
+        out.int(if caller.resp3 { 3 } else { 2 });
+        out.bulk(b"id");
+        out.int(caller.id as i64);
+        out.bulk(b"mode");
+        out.bulk(if cluster { b"cluster" } else { b"standalone" });
+        out.bulk(b"role");
+        out.bulk(b"master");
+        out.bulk(b"modules");
+        out.array(0);
+        Ok(())
+    }
+
+    /// AUTH [user] password
+    fn auth(&mut self, client: u32, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        match args.len() {
+            2 if self.conf.requirepass.is_empty() => return Err(NO_PASSWORD_SET),
+            2 => self.authenticate(client, b"default", args.at(1))?,
+            3 => self.authenticate(client, args.at(1), args.at(2))?,
+            _ => return Err(SYNTAX),
+        }
+        out.extend_from_slice(b"+OK\r\n");
+        Ok(())
+    }
+
+    /// There is the default user; without `requirepass` it takes any password.
+    fn authenticate(&mut self, client: u32, user: &[u8], password: &[u8]) -> Done {
+        let wanted = &self.conf.requirepass;
+        if user != b"default" || !(wanted.is_empty() || same_secret(wanted.bytes(), password)) {
+            return Err(WRONG_PASS);
+        }
+        self.session(client).caller.authenticated = true;
+        Ok(())
+    }
+
+    /// RESET: the connection as it was when it was new.
+    fn reset(&mut self, client: u32, out: &mut Vec<u8>) -> Done {
+        let authenticated = !self.conditions.auth_required;
+        let session = self.session(client);
+        if session.reply_mode == ReplyMode::Off {
+            session.reply_mode = ReplyMode::On;
+        }
+        let caller = &mut session.caller;
+        caller.db = 0;
+        caller.resp3 = false;
+        caller.authenticated = authenticated;
+        caller.name.clear();
+        caller.asking = false;
+        caller.readonly = false;
+        caller.no_touch = false;
+        out.extend_from_slice(b"+RESET\r\n");
+        Ok(())
+    }
+
+    /// CLIENT REPLY (ON | OFF | SKIP)
+    fn client_reply(&mut self, client: u32, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        let session = self.session(client);
+        if args.is(2, "ON") {
+            session.reply_mode = ReplyMode::On;
+            out.extend_from_slice(b"+OK\r\n");
+        } else if args.is(2, "OFF") {
+            session.reply_mode = ReplyMode::Off;
+        } else if args.is(2, "SKIP") {
+            if session.reply_mode != ReplyMode::Off {
+                session.reply_mode = ReplyMode::SkipNext;
+            }
+        } else {
+            return Err(SYNTAX);
+        }
+        Ok(())
+    }
+
+    /// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]
+    fn shut_down(&mut self, client: u32, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        let (mut save, mut nosave, mut haste, mut abort) = (false, false, false, false);
+        for i in 1..args.len() {
+            match args.at(i).to_ascii_lowercase().as_slice() {
+                b"save" => save = true,
+                b"nosave" => nosave = true,
+                b"now" | b"force" => haste = true,
+                b"abort" => abort = true,
+                _ => return Err(SYNTAX),
+            }
+        }
+        if (abort && (save || nosave || haste)) || (save && nosave) {
+            return Err(SYNTAX);
+        }
+        if abort {
+            self.shutdown.take().ok_or(NO_SHUTDOWN)?;
+            self.release(UNTIL_SHUTDOWN, Some(&SHUTDOWN_ABORTED));
+            out.extend_from_slice(b"+OK\r\n");
+            return Ok(());
+        }
+        self.shutdown = Some(save || (!nosave && !self.conf.save.0.is_empty()));
+        self.session(client).hold = UNTIL_SHUTDOWN;
+        Ok(())
+    }
+
+    /// Ends `hold` for all clients that it holds.
+    fn release(&mut self, hold: Hold, error: Option<&ErrReply>) {
+        let held: Vec<u32> =
+            self.clients.iter().filter(|(_, s)| s.hold == hold).map(|(client, _)| client).collect();
+        for client in held {
+            if let Some(error) = error {
+                self.say_error(client, error);
+            }
+            self.session(client).hold = Hold::None;
+            self.resume.push(client);
+        }
+    }
+
+    /// Does what a command asked of the shard itself.
+    #[cold]
+    pub(super) fn apply_aside(&mut self, aside: Aside, client: Option<u32>) {
+        match aside {
+            Aside::Close => {
+                if let Some(client) = client {
+                    self.hang_up(client);
+                }
+            }
+            Aside::SleepUntil(ms) => self.sleep_until = self.sleep_until.max(ms),
+            Aside::Configured => {
+                self.generation = self.host.live.generation();
+                self.conf = self.host.live.snapshot();
+                self.configure();
+            }
+        }
+    }
+}
+
+/// Takes as long for any password of one length.
+fn same_secret(wanted: &[u8], given: &[u8]) -> bool {
+    wanted.len() == given.len() && wanted.iter().zip(given).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+}

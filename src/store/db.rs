@@ -1,0 +1,588 @@
+//! One database: a table for each slot, the counts over them, and access by key.
+
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+
+use super::bucket;
+use super::clock::{Clock, Expiry};
+use super::entry::{Entry, Payload, View, ViewMut as Raw};
+use super::expire::Cursor;
+use super::key::{Hasher, Key};
+use super::owned::{Garbage, Owned, OwnedValue, is_big};
+use super::strings;
+use super::table::{Spot, Table, Tally};
+use crate::slot::{SLOTS, Slot};
+use crate::util::rng::Rng;
+use crate::value::Object;
+
+/// How an access is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Counts a hit or a miss, and touches the access field.
+    Read,
+    /// Touches the access field.
+    Write,
+    /// Leaves no trace (except that a key past its time goes).
+    Peek,
+}
+
+/// What a write does to the key's time to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    Keep,
+    Clear,
+    /// Unix time in milliseconds.
+    At(u64),
+}
+
+/// Which removals hand big values to [`Db::drain_garbage`] instead of freeing them on the spot:
+/// Redis's `lazyfree-lazy-*`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LazyFree {
+    pub expire: bool,
+    pub evict: bool,
+    /// Values that a command overwrites (RENAME, SET over a list).
+    pub server_del: bool,
+}
+
+/// What happened in one database since the counters were last reset.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    pub hits: u64,
+    pub misses: u64,
+    /// Expired keys removed by the access that met them.
+    pub expired_lazy: u64,
+    /// Expired keys removed by [`Db::expire_step`].
+    pub expired_active: u64,
+    pub evicted: u64,
+}
+
+/// Slots of one group of counts.
+pub(super) const GROUP: usize = 128;
+const GROUPS: usize = SLOTS / GROUP;
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Count {
+    pub len: u32,
+    pub volatile: u32,
+}
+
+/// One database.
+pub struct Db {
+    pub(super) tables: Box<[Table; SLOTS]>,
+    pub(super) groups: [Count; GROUPS],
+    /// Bit `s`: slot `s` has keys.
+    pub(super) used: Bitmap,
+    /// Bit `s`: slot `s` has keys with a TTL.
+    pub(super) fading: Bitmap,
+    sum: Tally,
+    pub(super) hasher: Hasher,
+    rng: Rng,
+    pub(super) garbage: Vec<Garbage>,
+    pub(super) expiring: Cursor,
+    pub lazy: LazyFree,
+    /// Whether expired keys are noted in [`Db::expired`].
+    pub track_expired: bool,
+    /// Keys that expired and still have to be propagated and notified, oldest first. The owner
+    /// drains it after each command and each [`Db::expire_step`].
+    pub expired: Vec<Box<[u8]>>,
+    pub stats: Stats,
+}
+
+/// A set of slots.
+pub(super) struct Bitmap([u64; SLOTS / 64]);
+
+impl Bitmap {
+    fn put(&mut self, slot: usize, yes: bool) {
+        let bit = 1 << (slot % 64);
+        match yes {
+            true => self.0[slot / 64] |= bit,
+            false => self.0[slot / 64] &= !bit,
+        }
+    }
+
+    /// The first member at `from` or later, below `to`.
+    pub fn next(&self, from: usize, to: usize) -> Option<usize> {
+        let to = to.min(SLOTS);
+        if from >= to {
+            return None;
+        }
+        let mut word = self.0[from / 64] & (u64::MAX << (from % 64));
+        for w in from / 64..self.0.len() {
+            if w > from / 64 {
+                word = self.0[w];
+            }
+            if word != 0 {
+                return Some(w * 64 + word.trailing_zeros() as usize).filter(|&s| s < to);
+            }
+        }
+        None
+    }
+}
+
+/// A slot's whole contents, outside of any database. Cheap to move, and `Send`.
+pub struct SlotTable {
+    slot: Slot,
+    table: Table,
+}
+
+impl SlotTable {
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Keys in it.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// A key and its value, in place.
+#[derive(Clone, Copy)]
+pub struct EntryRef<'a> {
+    pub(super) entry: &'a Entry,
+}
+
+/// A value, in place. A string is an `Int` or a `Str`, however long; never an `Obj`.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueRef<'a> {
+    Int(i64),
+    Str(&'a [u8]),
+    Obj(&'a Object),
+}
+
+/// A value for change in place. A string is an `Int` or a `Str`, never an `Obj`.
+#[derive(Debug)]
+pub enum ValueMut<'a> {
+    Int(i64),
+    Str(&'a mut [u8]),
+    Obj(&'a mut Object),
+}
+
+impl<'a> ValueMut<'a> {
+    /// The aggregate, or `None` for a string.
+    pub fn object(self) -> Option<&'a mut Object> {
+        match self {
+            ValueMut::Obj(object) => Some(object),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> EntryRef<'a> {
+    #[inline]
+    pub fn key(&self) -> &'a [u8] {
+        self.entry.key()
+    }
+
+    #[inline]
+    pub fn value(&self) -> ValueRef<'a> {
+        match self.entry.view() {
+            View::Int(n) => ValueRef::Int(n),
+            View::Bytes(bytes) => ValueRef::Str(bytes),
+            View::Object(Object::Str(bytes)) => ValueRef::Str(bytes),
+            View::Object(object) => ValueRef::Obj(object),
+        }
+    }
+
+    /// Unix time in milliseconds.
+    #[inline]
+    pub fn expire_at(&self) -> Option<u64> {
+        self.entry.expire_at()
+    }
+
+    /// The 24-bit access field; see [`Clock::idle`] and [`Clock::frequency`].
+    pub fn lru(&self) -> u32 {
+        self.entry.lru()
+    }
+
+    /// A string that was written to in place.
+    pub fn is_raw(&self) -> bool {
+        self.entry.is_raw()
+    }
+
+    /// OBJECT ENCODING of a string: `int`, `embstr` or `raw`; `None` for an aggregate.
+    pub fn string_encoding(&self) -> Option<&'static str> {
+        match self.value() {
+            ValueRef::Int(_) => Some("int"),
+            ValueRef::Str(bytes) => Some(strings::encoding(bytes.len(), self.is_raw())),
+            ValueRef::Obj(_) => None,
+        }
+    }
+
+    /// Bytes of memory for key, value and their place in the table.
+    pub fn mem(&self) -> usize {
+        let own = self.entry.size() + 12;
+        match self.entry.view() {
+            View::Object(object) => own + size_of::<Object>() + object.mem(),
+            _ => own,
+        }
+    }
+
+    /// A copy that owns its value, as COPY and DUMP want it.
+    pub fn to_owned_value(&self) -> Owned
+    where
+        Object: Clone,
+    {
+        let value = match self.entry.view() {
+            View::Int(n) => OwnedValue::Int(n),
+            View::Bytes(bytes) => OwnedValue::Bytes(bytes.into()),
+            View::Object(object) => OwnedValue::Object(Box::new(object.clone())),
+        };
+        Owned { value, expire_at: self.expire_at(), lru: Some(self.lru()), raw: self.is_raw() }
+    }
+}
+
+/// Empty tables, without touching their memory before it is used.
+fn empty_tables() -> Box<[Table; SLOTS]> {
+    let layout = Layout::new::<[Table; SLOTS]>();
+    // SAFETY: the layout isn't empty; all zeros is a valid, empty `Table`; the box takes over an
+    // allocation of exactly its layout.
+    unsafe {
+        let at = alloc_zeroed(layout).cast::<[Table; SLOTS]>();
+        if at.is_null() {
+            handle_alloc_error(layout);
+        }
+        Box::from_raw(at)
+    }
+}
+
+impl Db {
+    /// An empty database. `seed` feeds what the database decides by chance (LFU counters).
+    pub fn new(hasher: Hasher, seed: u64) -> Db {
+        Db {
+            tables: empty_tables(),
+            groups: [Count::default(); GROUPS],
+            used: Bitmap([0; SLOTS / 64]),
+            fading: Bitmap([0; SLOTS / 64]),
+            sum: Tally { len: 0, volatile: 0, bytes: 0 },
+            hasher,
+            rng: Rng::new(seed),
+            garbage: Vec::new(),
+            expiring: Cursor::default(),
+            lazy: LazyFree::default(),
+            track_expired: false,
+            expired: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Hashes `bytes` for use with this database.
+    #[inline]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        self.hasher.key(bytes)
+    }
+
+    // ---- tables and their counts
+
+    #[inline]
+    pub(super) fn table(&self, slot: Slot) -> &Table {
+        &self.tables[slot as usize % SLOTS]
+    }
+
+    #[inline]
+    fn table_mut(&mut self, slot: Slot) -> &mut Table {
+        &mut self.tables[slot as usize % SLOTS]
+    }
+
+    /// Changes a table and takes its new counts over into the sums.
+    #[inline]
+    fn change<R>(&mut self, slot: Slot, f: impl FnOnce(&mut Table, &Hasher) -> R) -> R {
+        let s = slot as usize % SLOTS;
+        let table = &mut self.tables[s];
+        let old = table.tally();
+        let out = f(table, &self.hasher);
+        let new = table.tally();
+        self.sum.bytes = self.sum.bytes - old.bytes + new.bytes;
+        if (old.len, old.volatile) != (new.len, new.volatile) {
+            self.recount(s, old, new);
+        }
+        out
+    }
+
+    fn recount(&mut self, s: usize, old: Tally, new: Tally) {
+        self.sum.len = self.sum.len - old.len + new.len;
+        self.sum.volatile = self.sum.volatile - old.volatile + new.volatile;
+        let group = &mut self.groups[s / GROUP];
+        group.len = group.len - old.len as u32 + new.len as u32;
+        group.volatile = group.volatile - old.volatile as u32 + new.volatile as u32;
+        self.used.put(s, new.len > 0);
+        self.fading.put(s, new.volatile > 0);
+    }
+
+    #[inline]
+    pub(super) fn spot(&self, key: &Key) -> Option<Spot> {
+        self.table(key.slot).find(key)
+    }
+
+    #[inline]
+    pub(super) fn entry(&self, key: &Key, spot: Spot) -> &Entry {
+        self.table(key.slot).at(spot)
+    }
+
+    #[inline]
+    pub(super) fn entry_mut(&mut self, key: &Key, spot: Spot) -> &mut Entry {
+        self.table_mut(key.slot).at_mut(spot)
+    }
+
+    pub(super) fn update<R>(&mut self, key: &Key, spot: Spot, f: impl FnOnce(&mut Entry) -> R) -> R {
+        self.change(key.slot, |table, _| table.update(spot, f))
+    }
+
+    /// Keys.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.sum.len
+    }
+
+    /// Keys with a TTL.
+    pub fn volatile_len(&self) -> usize {
+        self.sum.volatile
+    }
+
+    /// Keys of a slot.
+    pub fn slot_len(&self, slot: Slot) -> usize {
+        self.table(slot).len()
+    }
+
+    /// Heap bytes of tables and entries, rounded as the allocator rounds them. What aggregates and
+    /// strings above [`crate::limits::INLINE_VALUE`] own isn't in it.
+    pub fn bytes(&self) -> usize {
+        self.sum.bytes
+    }
+
+    // ---- looking
+
+    /// Starts loading the bucket of `key`: the first of two stages for a batch of commands.
+    #[inline]
+    pub fn prefetch_bucket(&self, key: &Key) {
+        self.table(key.slot).prefetch_bucket(key.hash);
+    }
+
+    /// Starts loading the entries that may be `key`'s: the second stage.
+    #[inline]
+    pub fn prefetch_entry(&self, key: &Key) {
+        self.table(key.slot).prefetch_entry(key.hash);
+    }
+
+    /// Starts loading the slot's table head, before [`Db::prefetch_bucket`], for callers with time.
+    #[inline]
+    pub fn prefetch_table(&self, slot: Slot) {
+        bucket::prefetch((&raw const *self.table(slot)).cast());
+    }
+
+    /// Where `key` is, if it is there and not past its time. An expired key is dealt with as the
+    /// clock says.
+    #[inline]
+    pub(super) fn live(&mut self, key: &Key, clock: &Clock) -> Option<Spot> {
+        let spot = self.spot(key)?;
+        match self.entry(key, spot).expire_at() {
+            Some(at) if clock.expired(at) => {
+                self.meet_expired(key, spot, clock);
+                None
+            }
+            _ => Some(spot),
+        }
+    }
+
+    #[inline]
+    fn look(&mut self, key: &Key, look: Look, clock: &Clock) -> Option<Spot> {
+        let spot = self.live(key, clock);
+        if look == Look::Read {
+            match spot {
+                Some(_) => self.stats.hits += 1,
+                None => self.stats.misses += 1,
+            }
+        }
+        let spot = spot?;
+        if look != Look::Peek && !clock.no_touch {
+            let lru = self.touched(key, spot, clock);
+            self.entry_mut(key, spot).set_lru(lru);
+        }
+        Some(spot)
+    }
+
+    #[inline]
+    pub(super) fn touched(&mut self, key: &Key, spot: Spot, clock: &Clock) -> u32 {
+        let old = self.entry(key, spot).lru();
+        clock.touched(old, &mut self.rng)
+    }
+
+    #[inline]
+    pub fn find(&mut self, key: &Key, look: Look, clock: &Clock) -> Option<EntryRef<'_>> {
+        let spot = self.look(key, look, clock)?;
+        Some(EntryRef { entry: self.entry(key, spot) })
+    }
+
+    /// The value of `key` for change in place: aggregates, or a string's bytes at their length.
+    pub fn find_mut(&mut self, key: &Key, look: Look, clock: &Clock) -> Option<ValueMut<'_>> {
+        let spot = self.look(key, look, clock)?;
+        Some(match self.entry_mut(key, spot).view_mut() {
+            Raw::Int(n) => ValueMut::Int(n),
+            Raw::Bytes(bytes) => ValueMut::Str(bytes),
+            Raw::Object(Object::Str(bytes)) => ValueMut::Str(bytes),
+            Raw::Object(object) => ValueMut::Obj(object),
+        })
+    }
+
+    /// As [`Db::find`] with [`Look::Peek`], without removing what is past its time: so several
+    /// keys can be held at once.
+    pub fn peek(&self, key: &Key, clock: &Clock) -> Option<EntryRef<'_>> {
+        let entry = self.entry(key, self.spot(key)?);
+        match entry.expire_at() {
+            Some(at) if clock.expired(at) => None,
+            _ => Some(EntryRef { entry }),
+        }
+    }
+
+    #[inline]
+    pub fn exists(&mut self, key: &Key, look: Look, clock: &Clock) -> bool {
+        self.look(key, look, clock).is_some()
+    }
+
+    // ---- writing
+
+    /// Stores an aggregate over whatever was there. Returns whether the key was there.
+    pub fn set_object(&mut self, key: &Key, object: Object, ttl: Ttl, clock: &Clock) -> bool {
+        self.overwrite(key, Payload::Object(Box::new(object)), ttl, false, None, clock)
+    }
+
+    /// Stores a value that was taken from elsewhere, with its TTL and access field, over whatever
+    /// was there. Returns whether the key was there.
+    pub fn put(&mut self, key: &Key, owned: Owned, clock: &Clock) -> bool {
+        let ttl = owned.expire_at.map_or(Ttl::Clear, Ttl::At);
+        let Owned { value, lru, raw, .. } = owned;
+        value.into_payload(|payload| self.overwrite(key, payload, ttl, raw, lru, clock))
+    }
+
+    /// Every way to give a key a new value. `lru` is the access field, if it isn't a new one.
+    pub(super) fn overwrite(
+        &mut self,
+        key: &Key,
+        payload: Payload,
+        ttl: Ttl,
+        raw: bool,
+        lru: Option<u32>,
+        clock: &Clock,
+    ) -> bool {
+        let Some(spot) = self.live_or_gone(key, clock) else {
+            let at = if let Ttl::At(at) = ttl { Some(at) } else { None };
+            let entry = Entry::new(key.bytes, payload, at, raw, lru.unwrap_or_else(|| clock.fresh()));
+            self.change(key.slot, |table, hasher| table.insert(key.hash, entry, hasher));
+            return false;
+        };
+        let old = self.entry(key, spot);
+        let at = match ttl {
+            Ttl::Keep => old.expire_at(),
+            Ttl::Clear => None,
+            Ttl::At(at) => Some(at),
+        };
+        // Redis keeps the counter of an overwritten key under LFU, and takes a new clock else
+        let lru = lru.unwrap_or(if clock.lfu { old.lru() } else { clock.fresh() });
+        let garbage = self.update(key, spot, |entry| {
+            entry.set_lru(lru);
+            entry.replace(payload, at, raw)
+        });
+        if let Some(object) = garbage {
+            self.discard(object, self.lazy.server_del);
+        }
+        true
+    }
+
+    /// As [`Db::live`], for a write: a key that is hidden because its time is over goes, too.
+    fn live_or_gone(&mut self, key: &Key, clock: &Clock) -> Option<Spot> {
+        match clock.expiry {
+            Expiry::Hide => self.live(key, &Clock { expiry: Expiry::Remove, ..*clock }),
+            _ => self.live(key, clock),
+        }
+    }
+
+    /// Sets or clears a key's TTL, in unix milliseconds. Returns whether the key is there.
+    pub fn set_expire(&mut self, key: &Key, expire_at: Option<u64>, clock: &Clock) -> bool {
+        let Some(spot) = self.live(key, clock) else { return false };
+        if self.entry(key, spot).expire_at() != expire_at {
+            self.update(key, spot, |entry| entry.set_expire(expire_at));
+        }
+        true
+    }
+
+    /// Sets the access field, as RESTORE does.
+    pub fn set_lru(&mut self, key: &Key, lru: u32) -> bool {
+        let Some(spot) = self.spot(key) else { return false };
+        self.entry_mut(key, spot).set_lru(lru);
+        true
+    }
+
+    // ---- removing
+
+    /// Takes a key's value out of the store.
+    pub fn remove(&mut self, key: &Key, clock: &Clock) -> Option<Owned> {
+        let spot = self.live(key, clock)?;
+        Some(Owned::from_entry(self.cut(key, spot)))
+    }
+
+    /// Removes a key. With `lazy` a big value becomes garbage instead of being freed here.
+    pub fn delete(&mut self, key: &Key, lazy: bool, clock: &Clock) -> bool {
+        let Some(spot) = self.live(key, clock) else { return false };
+        let entry = self.cut(key, spot);
+        self.drop_entry(entry, lazy);
+        true
+    }
+
+    pub(super) fn cut(&mut self, key: &Key, spot: Spot) -> Entry {
+        self.change(key.slot, |table, _| table.remove(spot))
+    }
+
+    pub(super) fn drop_entry(&mut self, mut entry: Entry, lazy: bool) {
+        if let Some(object) = entry.take_object() {
+            self.discard(object, lazy);
+        }
+    }
+
+    /// Frees an object here, or, when it is big and `lazy` is set, leaves it to the owner.
+    pub fn discard(&mut self, object: Box<Object>, lazy: bool) {
+        if lazy && is_big(&object) {
+            self.garbage.push(Garbage::Object(object));
+        }
+    }
+
+    /// As [`Db::discard`], for a value that was taken out.
+    pub fn discard_owned(&mut self, owned: Owned, lazy: bool) {
+        if lazy
+            && owned.is_big()
+            && let OwnedValue::Object(object) = owned.value
+        {
+            self.garbage.push(Garbage::Object(object));
+        }
+    }
+
+    /// Leaves what [`Db::clear`] returned to the owner.
+    pub fn leave(&mut self, garbage: Garbage) {
+        self.garbage.push(garbage);
+    }
+
+    /// Big things to free, wherever the owner likes.
+    pub fn drain_garbage(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.garbage)
+    }
+
+    /// Empties the database. Dropping what it returns frees the keys.
+    pub fn clear(&mut self) -> Garbage {
+        let slots = (0..SLOTS).filter(|&s| self.tables[s].len() > 0).map(|s| s as Slot);
+        let slots: Vec<Slot> = slots.collect();
+        Garbage::Slots(slots.into_iter().map(|slot| self.take_slot(slot)).collect())
+    }
+
+    /// Takes a slot's whole table out, by moving one pointer.
+    pub fn take_slot(&mut self, slot: Slot) -> SlotTable {
+        let table = self.change(slot, |table, _| std::mem::replace(table, Table::new()));
+        SlotTable { slot, table }
+    }
+
+    /// Puts a slot's table in; what the slot held comes back. The table must come from a keyspace
+    /// with the same [`Hasher`].
+    pub fn put_slot(&mut self, slot: SlotTable) -> SlotTable {
+        let table = self.change(slot.slot, |table, _| std::mem::replace(table, slot.table));
+        SlotTable { slot: slot.slot, table }
+    }
+}

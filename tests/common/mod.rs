@@ -1,0 +1,44 @@
+//! What the tests from outside share: server processes, ports, a small RESP client.
+//!
+//! A test that uses these sees Shoal only as its users do: a program, ports, bytes.
+#![allow(dead_code, reason = "each test crate uses its own part of this")]
+
+pub mod client;
+pub mod ports;
+pub mod resp;
+pub mod server;
+
+use std::time::{Duration, Instant};
+
+/// Whether the longer proofs were asked for (`tests/run --long`).
+pub fn long() -> bool {
+    std::env::var_os("SHOAL_LONG").is_some_and(|v| v == "1")
+}
+
+/// Calls `probe` until it gives something or `limit` has passed.
+pub fn wait_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe() {
+            return Some(found);
+        }
+        if Instant::now() > end {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Bytes as a person reads them: escapes for what is not printable, shortened in the middle.
+pub fn show(bytes: &[u8]) -> String {
+    const EDGE: usize = 600;
+    if bytes.len() <= 2 * EDGE {
+        return bytes.escape_ascii().to_string();
+    }
+    let left_out = bytes.len() - 2 * EDGE;
+    format!(
+        "{} ..{left_out} bytes.. {}",
+        bytes[..EDGE].escape_ascii(),
+        bytes[bytes.len() - EDGE..].escape_ascii()
+    )
+}
