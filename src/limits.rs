@@ -44,7 +44,7 @@ pub const RING_ENTRIES: u32 = 1024;
 pub const RING_COMPLETIONS: u32 = 8192;
 /// Buffers a client keeps between requests.
 pub const KEEP_BUFFER: usize = 64 * 1024;
-/// Turns after which a busy core lets glommio's other tasks run.
+/// Turns after which a core lets the other tasks of its glommio executor run.
 pub const TURNS_A_YIELD: u32 = 64;
 /// Entries of glommio's own rings, which carry a core's files and timers.
 pub const GLOMMIO_RING: usize = 128;

@@ -25,9 +25,6 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Turns without work after which a core waits through glommio instead of its own ring.
-const IDLE_TURNS: u32 = 20;
-
 /// What all cores of a host share.
 pub struct Shared {
     pub post: Post<Mail>,
@@ -78,7 +75,6 @@ pub struct Core {
     backlog: Vec<VecDeque<Mail>>,
     next_tick: Instant,
     events: Sender<Event>,
-    idle_turns: u32,
     starved: Vec<u32>,
 }
 
@@ -165,7 +161,6 @@ impl Core {
             backlog: (0..shards).map(|_| VecDeque::new()).collect(),
             next_tick: Instant::now(),
             events: plan.events,
-            idle_turns: 0,
             starved: Vec::new(),
         })
     }
@@ -177,10 +172,9 @@ impl Core {
         while !self.shared.stop.load(Ordering::Relaxed) {
             self.enter(wait)?;
             let busy = self.turn();
-            self.idle_turns = if busy { 0 } else { self.idle_turns.saturating_add(1) };
             wait = if busy && self.must_go_on() { None } else { Some(self.until_tick()) };
             since_yield += 1;
-            if since_yield >= limits::TURNS_A_YIELD || self.idle_turns > IDLE_TURNS {
+            if since_yield >= limits::TURNS_A_YIELD {
                 since_yield = 0;
                 glommio::executor().yield_task_queue_now().await;
             }
