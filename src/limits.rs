@@ -13,8 +13,6 @@ pub const MAX_INLINE: usize = 64 * 1024;
 pub const INLINE_VALUE: usize = 1024;
 /// Commands that are parsed and prefetched together before the first of them executes.
 pub const BATCH: usize = 48;
-/// A sibling's batch is sent before the turn ends when it carries this many bytes.
-pub const BATCH_BYTES: usize = 1024 * 1024;
 /// A recycled batch keeps its buffers up to this size.
 pub const BATCH_KEEP: usize = 256 * 1024;
 /// Batches that may wait in one mailbox; senders keep the rest.

@@ -21,7 +21,6 @@ const RECV: u64 = 2 << 56;
 const SEND: u64 = 3 << 56;
 const WAKE: u64 = 4 << 56;
 const QUIET: u64 = 5 << 56;
-const BELL: u64 = 6 << 56;
 
 /// Sizes of one ring.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +42,7 @@ pub enum Completion {
     RecvEnded { tag: u64, error: Option<i32> },
     /// A send finished, or was tried and took only a part: `from` is where `buf` goes on.
     Sent { tag: u64, result: io::Result<()>, from: usize, buf: Vec<u8> },
-    /// A sibling, or a thread of the host, rang.
+    /// A sibling rang.
     Woken,
 }
 
@@ -78,7 +77,6 @@ pub struct Ring {
     landed: Vec<u32>,
     /// Sends of [`Ring::try_send`] whose outcome is not known yet.
     trying: Vec<u32>,
-    bell: Box<u64>,
 }
 
 fn map(bytes: usize) -> io::Result<NonNull<u8>> {
@@ -177,22 +175,12 @@ impl Ring {
             free_flights: Vec::new(),
             landed: Vec::new(),
             trying: Vec::new(),
-            bell: Box::new(0),
         })
     }
 
     /// How siblings ring this one.
     pub fn peer(&self) -> Peer {
         Peer(self.ring.as_raw_fd())
-    }
-
-    /// Signals `eventfd` at every completion, for a wait outside of this ring.
-    pub fn notify(&self, eventfd: RawFd) -> io::Result<()> {
-        self.ring.submitter().register_eventfd(eventfd)
-    }
-
-    pub fn stop_notify(&self) -> io::Result<()> {
-        self.ring.submitter().unregister_eventfd()
     }
 
     /// Accepts connections on `listener` until told otherwise.
@@ -212,11 +200,6 @@ impl Ring {
     /// Stops the recv that was given `tag`.
     pub fn cancel_recv(&mut self, tag: u64) {
         self.push(opcode::AsyncCancel::new(RECV | tag).build().user_data(QUIET));
-    }
-
-    /// Stops the accept that was given `tag`.
-    pub fn cancel_accept(&mut self, tag: u64) {
-        self.push(opcode::AsyncCancel::new(ACCEPT | tag).build().user_data(QUIET));
     }
 
     /// Sends `buf[from..]` as far as the socket takes it at once. A success costs no completion of
@@ -264,15 +247,9 @@ impl Ring {
         self.push(entry);
     }
 
-    /// Watches an eventfd through which threads without a ring can wake this one.
-    pub fn watch_bell(&mut self, eventfd: RawFd) {
-        let at: *mut u64 = &mut *self.bell;
-        self.push(opcode::Read::new(Fd(eventfd), at.cast(), 8).build().user_data(BELL));
-    }
-
     fn push(&mut self, entry: squeue::Entry) {
         // SAFETY: what the entry points at outlives it: buffers being sent are kept in `flights`,
-        // provided buffers and the bell live as long as the ring.
+        // provided buffers live as long as the ring.
         if self.overflow.is_empty() && unsafe { self.ring.submission().push(&entry) }.is_ok() {
             return;
         }
@@ -406,7 +383,7 @@ fn translate(
             };
             Completion::Accepted { tag, result, more }
         }
-        WAKE | BELL => Completion::Woken,
+        WAKE => Completion::Woken,
         _ => return None,
     })
 }

@@ -67,7 +67,7 @@ impl Shard {
             self.metrics.command(spec.id).rejected.inc();
             return self.say_error(client, &error);
         }
-        if gate::paused(&self.conditions, spec, now_ms) && self.at.me < self.at.shards {
+        if gate::paused(&self.conditions, spec, now_ms) {
             session.hold = Hold::Until(self.conditions.paused_until);
             session.held.extend_from_slice(bytes);
             return;

@@ -6,12 +6,10 @@ use super::{FirstKey, Now, Shard};
 use crate::command::ctx::{Caller, Ctx};
 use crate::command::spec::{Join, Route, Run, Spec};
 use crate::command::table;
-use crate::limits::BATCH_BYTES;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::route::{self, Verdict};
 use crate::session::{Door, Hold, ReplyMode};
-use crate::slot::SLOTS;
 use crate::store::{Key, cursor_slot};
 use crate::util::num;
 
@@ -114,11 +112,6 @@ impl Shard {
         self.metrics.forwarded.inc();
         let pool = &mut self.pool;
         self.outbox[to].get_or_insert_with(|| pool.pop().unwrap_or_default()).push(forward, args);
-    }
-
-    /// Whether so much waits for some sibling that reading should pause.
-    pub fn is_congested(&self) -> bool {
-        self.outbox.iter().flatten().any(|b| b.bytes() > BATCH_BYTES)
     }
 
     /// A command whose keys, or whose work, belong to several shards.
@@ -353,11 +346,5 @@ impl Shard {
                 Shard::list(&mut self.news, t.client, session);
             }
         }
-    }
-
-    /// The slots that this shard owns lie between these two, both included.
-    pub fn owned_bounds(&self) -> (usize, usize) {
-        let mine = self.view.ranges(self.view.local_index(self.at.me));
-        (mine.first().map_or(0, |r| r.0 as usize), mine.last().map_or(SLOTS - 1, |r| r.1 as usize))
     }
 }
