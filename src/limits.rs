@@ -13,6 +13,8 @@ pub const MAX_INLINE: usize = 64 * 1024;
 pub const INLINE_VALUE: usize = 1024;
 /// Commands that are parsed and prefetched together before the first of them executes.
 pub const BATCH: usize = 48;
+/// Commands that are parsed between two steps of a key's way through memory.
+pub const AHEAD: usize = 4;
 /// A recycled batch keeps its buffers up to this size.
 pub const BATCH_KEEP: usize = 256 * 1024;
 /// Batches that may wait in one mailbox; senders keep the rest.

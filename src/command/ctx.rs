@@ -61,8 +61,9 @@ impl<'a> Ctx<'a> {
                 (from..to).step_by(step).map(|i| self.key(words.at(i))).collect();
             if keys.len() > 1 {
                 let db = self.ks.db(self.db);
-                keys.iter().for_each(|key| db.prefetch_bucket(key));
-                keys.iter().for_each(|key| db.prefetch_entry(key));
+                keys.iter().for_each(|key| db.prefetch_table(key.slot));
+                keys.iter().for_each(|key| db.prefetch_bucket(key.slot, key.hash));
+                keys.iter().for_each(|key| db.prefetch_entry(key.slot, key.hash));
             }
             for (n, key) in keys.iter().enumerate() {
                 f(self, key, from + n * step);

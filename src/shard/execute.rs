@@ -81,14 +81,15 @@ impl Shard {
             return self.hold_for_loan(client, bytes);
         }
         match self.route(client, spec, args, key) {
-            Verdict::Here => self.run_here(client, spec, args, key),
+            Verdict::Here => return self.run_here(client, spec, args, key),
             Verdict::Sibling(to) => self.forward(client, to, spec, args, key),
             Verdict::Crossing => self.cross(client, spec, args),
             Verdict::Refused(error) => {
                 self.metrics.command(spec.id).rejected.inc();
-                self.say_error(client, &error);
+                return self.say_error(client, &error);
             }
         }
+        self.lap = (self.ticks.read)();
     }
 
     #[inline]
@@ -120,7 +121,7 @@ impl Shard {
         if let Run::Above(verb) = spec.run {
             return self.run_verb(client, verb, spec, args);
         }
-        let started = (self.ticks.read)();
+        let started = self.lap;
         let session = self.clients.get(client).expect("the caller looked it up");
         let direct = session.pipeline.is_empty() && session.reply_mode == ReplyMode::On;
         let out = if direct { &mut session.out } else { &mut self.reply };
@@ -162,7 +163,8 @@ impl Shard {
         failed: bool,
         client: Option<u32>,
     ) {
-        let ticks = (self.ticks.read)().wrapping_sub(started);
+        self.lap = (self.ticks.read)();
+        let ticks = self.lap.wrapping_sub(started);
         self.metrics.commands.inc();
         let stats = self.metrics.command(spec.id);
         stats.record(ticks);

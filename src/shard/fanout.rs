@@ -10,7 +10,7 @@ use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::route::{self, Verdict};
 use crate::session::{Door, Hold, ReplyMode};
-use crate::store::{Key, cursor_slot};
+use crate::store::cursor_slot;
 use crate::util::num;
 
 /// One shard's share of a command: the shard, its arguments, and the places of its elements in the
@@ -313,18 +313,10 @@ impl Shard {
     }
 
     fn prefetch(&self, batch: &Batch) {
-        let keys = |step: &dyn Fn(&Key<'_>, usize)| {
-            let mut at = 0;
-            for f in &batch.commands {
-                if f.key_arg > 0 {
-                    let bytes = batch.args(at, f.args).at(f.key_arg as usize);
-                    step(&Key { bytes, slot: f.slot, hash: f.hash }, f.db as usize);
-                }
-                at += f.args as usize;
-            }
-        };
-        keys(&|key, db| self.ks.db(db).prefetch_bucket(key));
-        keys(&|key, db| self.ks.db(db).prefetch_entry(key));
+        let keyed = || batch.commands.iter().filter(|f| f.key_arg > 0);
+        keyed().for_each(|f| self.ks.db(f.db as usize).prefetch_table(f.slot));
+        keyed().for_each(|f| self.ks.db(f.db as usize).prefetch_bucket(f.slot, f.hash));
+        keyed().for_each(|f| self.ks.db(f.db as usize).prefetch_entry(f.slot, f.hash));
     }
 
     /// Gives replies to the clients that wait for them.

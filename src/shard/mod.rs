@@ -101,6 +101,8 @@ struct Queued {
     args: u32,
     what: What,
     key: FirstKey,
+    /// The database that its client was in when it was parsed: where to prefetch from.
+    db: usize,
 }
 
 enum What {
@@ -122,6 +124,8 @@ pub struct Shard {
     ks: Box<Keyspace>,
     rng: Rng,
     ticks: Ticks,
+    /// When the command before ended, in ticks: where the next one's time begins.
+    lap: u64,
     clock: Clock,
     now: Now,
     clients: Clients,
@@ -167,6 +171,7 @@ impl Shard {
             ks: Keyspace::new(databases, hasher, seed),
             rng: Rng::new(seed ^ 0x5348_4f41_4c00 ^ me as u64),
             ticks,
+            lap: 0,
             clock: Clock::at(0),
             now: Now::default(),
             clients: Clients::default(),

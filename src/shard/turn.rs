@@ -5,11 +5,10 @@
 
 use super::{FirstKey, Now, Queued, Shard, What};
 use crate::command::table;
-use crate::limits::BATCH;
+use crate::limits::{AHEAD, BATCH};
 use crate::resp::parse::{Parsed, Rules, Violation};
 use crate::resp::{Args, Span};
 use crate::session::{Hold, Session};
-use crate::store::Key;
 
 /// Bytes that one client sent.
 pub struct Input<'a> {
@@ -155,12 +154,14 @@ impl Shard {
                     args: (self.spans.len() - spans) as u32,
                     what: What::Wrong,
                     key: FirstKey::default(),
+                    db,
                 };
                 match what {
                     Some(what) => q.what = what,
-                    None => self.identify(&mut q, inputs, db),
+                    None => self.identify(&mut q, inputs),
                 }
                 self.queue.push(q);
+                self.load_behind();
             } else {
                 self.scratch.truncate(scratch);
             }
@@ -177,9 +178,9 @@ impl Shard {
             && self.clients.get(client).is_some_and(|s| !s.caller.authenticated)
     }
 
-    /// Finds the command's row and its first key, and prefetches the key's bucket.
+    /// Finds the command's row and its first key.
     #[inline]
-    fn identify(&mut self, q: &mut Queued, inputs: &[Input<'_>], db: usize) {
+    fn identify(&mut self, q: &mut Queued, inputs: &[Input<'_>]) {
         let args = q.args(inputs, &self.scratch, &self.spans);
         let Ok(spec) = table::resolve(args) else {
             return;
@@ -188,7 +189,54 @@ impl Shard {
         if let Some(arg) = table::first_key_index(spec, args) {
             let key = self.ks.hasher().key(args.at(arg));
             q.key = FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash };
-            self.ks.db(db).prefetch_bucket(&key);
+        }
+    }
+
+    /// A key's way through memory has three steps, each of which tells where the next one is: its
+    /// slot's table, its bucket, its entry. Whenever a command joins the queue, the commands before
+    /// it go one step further, so that parsing goes on while memory answers.
+    #[inline]
+    fn load_behind(&self) {
+        let last = self.queue.len() - 1;
+        self.load_table(last);
+        if last >= AHEAD {
+            self.load_bucket(last - AHEAD);
+        }
+        if last >= 2 * AHEAD {
+            self.load_entry(last - 2 * AHEAD);
+        }
+    }
+
+    /// The steps that [`Shard::load_behind`] still owes to the end of the queue.
+    fn load_rest(&self) {
+        let n = self.queue.len();
+        if n > 1 {
+            (n.saturating_sub(AHEAD)..n).for_each(|i| self.load_bucket(i));
+            (n.saturating_sub(2 * AHEAD)..n).for_each(|i| self.load_entry(i));
+        }
+    }
+
+    #[inline]
+    fn load_table(&self, i: usize) {
+        let q = &self.queue[i];
+        if q.key.arg > 0 {
+            self.ks.db(q.db).prefetch_table(q.key.slot);
+        }
+    }
+
+    #[inline]
+    fn load_bucket(&self, i: usize) {
+        let q = &self.queue[i];
+        if q.key.arg > 0 {
+            self.ks.db(q.db).prefetch_bucket(q.key.slot, q.key.hash);
+        }
+    }
+
+    #[inline]
+    fn load_entry(&self, i: usize) {
+        let q = &self.queue[i];
+        if q.key.arg > 0 {
+            self.ks.db(q.db).prefetch_entry(q.key.slot, q.key.hash);
         }
     }
 
@@ -211,14 +259,8 @@ impl Shard {
 
     /// Executes the queue.
     pub(super) fn run_queue(&mut self, inputs: &[Input<'_>]) {
-        if self.queue.len() > 1 {
-            for q in self.queue.iter().filter(|q| q.key.arg > 0) {
-                let args = q.args(inputs, &self.scratch, &self.spans);
-                let db = self.clients.get(q.client).map_or(0, |s| s.caller.db);
-                let key = Key { bytes: args.at(q.key.arg as usize), slot: q.key.slot, hash: q.key.hash };
-                self.ks.db(db).prefetch_entry(&key);
-            }
-        }
+        self.load_rest();
+        self.lap = (self.ticks.read)();
         let mut queue = std::mem::take(&mut self.queue);
         let spans = std::mem::take(&mut self.spans);
         let scratch = std::mem::take(&mut self.scratch);

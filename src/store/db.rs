@@ -353,22 +353,23 @@ impl Db {
 
     // ---- looking
 
-    /// Starts loading the bucket of `key`: the first of two stages for a batch of commands.
-    #[inline]
-    pub fn prefetch_bucket(&self, key: &Key) {
-        self.table(key.slot).prefetch_bucket(key.hash);
-    }
-
-    /// Starts loading the entries that may be `key`'s: the second stage.
-    #[inline]
-    pub fn prefetch_entry(&self, key: &Key) {
-        self.table(key.slot).prefetch_entry(key.hash);
-    }
-
-    /// Starts loading the slot's table head, before [`Db::prefetch_bucket`], for callers with time.
+    /// Starts loading the slot's table head: the first of three stages for a batch of commands. Each
+    /// reads what the one before loaded, so a batch's keys should pass one before the next begins.
     #[inline]
     pub fn prefetch_table(&self, slot: Slot) {
         bucket::prefetch((&raw const *self.table(slot)).cast());
+    }
+
+    /// Starts loading the bucket of the key with this hash: the second stage.
+    #[inline]
+    pub fn prefetch_bucket(&self, slot: Slot, hash: u64) {
+        self.table(slot).prefetch_bucket(hash);
+    }
+
+    /// Starts loading the entries that may be the key's: the third stage.
+    #[inline]
+    pub fn prefetch_entry(&self, slot: Slot, hash: u64) {
+        self.table(slot).prefetch_entry(hash);
     }
 
     /// Where `key` is, if it is there and not past its time. An expired key is dealt with as the

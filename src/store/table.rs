@@ -18,6 +18,8 @@ const SPLIT: usize = 12;
 const MERGE: usize = 5;
 /// Entry bytes are counted in units, which every size class is a multiple of, so that 32 bits suffice for 64 GB a slot.
 const UNIT: usize = 16;
+/// Bytes of an entry within which most keys and their values end.
+const ENTRY_NEAR: usize = 47;
 
 /// A table of entries. All zeros is the empty one, which allocates nothing.
 #[repr(C)]
@@ -110,7 +112,9 @@ impl Table {
         if self.len > 0 {
             let bucket = self.buckets.get(index(hash, self.buckets.len()));
             for i in bucket.matches(tag_of(hash)) {
+                // an entry may begin near the end of a line
                 prefetch(bucket.entry(i).as_ptr());
+                prefetch(bucket.entry(i).as_ptr().wrapping_add(ENTRY_NEAR));
             }
         }
     }

@@ -824,8 +824,8 @@ fn prefetching_is_harmless_on_any_table() {
         let name = format!("{{p}}{i}");
         let key = db.key(name.as_bytes());
         db.prefetch_table(key.slot);
-        db.prefetch_bucket(&key);
-        db.prefetch_entry(&key);
+        db.prefetch_bucket(key.slot, key.hash);
+        db.prefetch_entry(key.slot, key.hash);
         db.set_str(&key, b"v", Ttl::Clear, &clock());
     }
     assert_eq!(db.len(), 100);
