@@ -12,7 +12,7 @@ pub const MAX_INLINE: usize = 64 * 1024;
 /// Strings up to this length live inside their entry.
 pub const INLINE_VALUE: usize = 1024;
 /// Commands that are parsed and prefetched together before the first of them executes.
-pub const BATCH: usize = 48;
+pub const BATCH: usize = 64;
 /// Commands that are parsed between two steps of a key's way through memory.
 pub const AHEAD: usize = 4;
 /// A recycled batch keeps its buffers up to this size.

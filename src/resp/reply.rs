@@ -49,6 +49,11 @@ impl<'a> Reply<'a> {
             self.out.extend_from_slice(&[kind, b'0' + n as u8, b'\r', b'\n']);
             return;
         }
+        if (10..100).contains(&n) {
+            let (tens, ones) = (n as u8 / 10, n as u8 % 10);
+            self.out.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
+            return;
+        }
         let mut buf = itoa::Buffer::new();
         let digits = buf.format(n).as_bytes();
         self.out.reserve(digits.len() + 3);

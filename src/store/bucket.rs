@@ -9,15 +9,17 @@ use super::entry::Entry;
 /// Entries of one bucket.
 pub(super) const WIDTH: usize = 7;
 const LAST: usize = WIDTH - 1;
+/// Where the meta byte stands behind the tags.
+const META: usize = WIDTH;
 /// Meta bit: the seventh pointer is the next bucket of a chain. Bits 0..7: entry i has a TTL.
 const CHAINED: u8 = 0x80;
 
-/// Invariant: `ptrs[i]` is an [`Entry`]'s pointer iff `tags[i]` isn't 0; `ptrs[LAST]` is a
-/// `Box<Bucket>`'s iff [`CHAINED`] is set, and then `tags[LAST]` is 0. The bucket owns them.
+/// Invariant: `ptrs[i]` is an [`Entry`]'s pointer iff tag `i` isn't 0; `ptrs[LAST]` is a
+/// `Box<Bucket>`'s iff [`CHAINED`] is set, and then the last tag is 0. The bucket owns them.
 #[repr(C, align(64))]
 pub(super) struct Bucket {
-    tags: [u8; WIDTH],
-    meta: u8,
+    /// Seven tags and the meta byte: one word, so that a search is one load.
+    head: [u8; 8],
     ptrs: [*mut u8; WIDTH],
 }
 
@@ -53,7 +55,8 @@ impl Iterator for Bits {
     }
 }
 
-/// A 0x80 in each of the low seven bytes of `word` that is zero. Exact: nothing borrows.
+/// A 0x80 in each of the low seven bytes of `word` that is zero. Exact: nothing borrows, and the
+/// eighth byte changes nothing.
 #[inline]
 fn zero_bytes(word: u64) -> u64 {
     !(((word & LOW) + LOW) | word | LOW) & 0x0080_8080_8080_8080
@@ -61,13 +64,12 @@ fn zero_bytes(word: u64) -> u64 {
 
 impl Bucket {
     pub const fn new() -> Bucket {
-        Bucket { tags: [0; WIDTH], meta: 0, ptrs: [ptr::null_mut(); WIDTH] }
+        Bucket { head: [0; 8], ptrs: [ptr::null_mut(); WIDTH] }
     }
 
     #[inline]
     fn word(&self) -> u64 {
-        let [a, b, c, d, e, f, g] = self.tags;
-        u64::from_le_bytes([a, b, c, d, e, f, g, 0])
+        u64::from_le_bytes(self.head)
     }
 
     /// Positions whose tag is `tag`.
@@ -85,7 +87,7 @@ impl Bucket {
     /// Positions whose entry has a TTL.
     #[inline]
     pub fn volatile(&self) -> impl Iterator<Item = usize> + use<> {
-        let meta = self.meta;
+        let meta = self.head[META];
         (0..WIDTH).filter(move |i| meta >> i & 1 != 0)
     }
 
@@ -98,13 +100,13 @@ impl Bucket {
     #[inline]
     fn free(&self) -> Option<usize> {
         let mut free = Bits(zero_bytes(self.word()));
-        free.next().filter(|&i| i < LAST || self.meta & CHAINED == 0)
+        free.next().filter(|&i| i < LAST || self.head[META] & CHAINED == 0)
     }
 
     /// The entry at `i`. Panics when there is none.
     #[inline]
     pub fn entry(&self, i: usize) -> &Entry {
-        assert!(self.tags[i] != 0);
+        assert!(self.head[i] != 0);
         // SAFETY: a position with a tag holds an entry's pointer, and `Entry` is that pointer.
         unsafe { &*(&raw const self.ptrs[i]).cast::<Entry>() }
     }
@@ -112,7 +114,7 @@ impl Bucket {
     /// As [`Bucket::entry`]. After a change of the entry's TTL call [`Bucket::note_ttl`].
     #[inline]
     pub fn entry_mut(&mut self, i: usize) -> &mut Entry {
-        assert!(self.tags[i] != 0);
+        assert!(self.head[i] != 0);
         // SAFETY: as in `entry`; `&mut self` is exclusive.
         unsafe { &mut *(&raw mut self.ptrs[i]).cast::<Entry>() }
     }
@@ -121,12 +123,12 @@ impl Bucket {
     #[inline]
     pub fn note_ttl(&mut self, i: usize) {
         let bit = (self.entry(i).has_ttl() as u8) << i;
-        self.meta = self.meta & !(1 << i) | bit;
+        self.head[META] = self.head[META] & !(1 << i) | bit;
     }
 
     #[inline]
     pub fn next(&self) -> Option<&Bucket> {
-        if self.meta & CHAINED == 0 {
+        if self.head[META] & CHAINED == 0 {
             return None;
         }
         // SAFETY: under this flag the pointer is a box that this bucket owns.
@@ -135,7 +137,7 @@ impl Bucket {
 
     #[inline]
     pub fn next_mut(&mut self) -> Option<&mut Bucket> {
-        if self.meta & CHAINED == 0 {
+        if self.head[META] & CHAINED == 0 {
             return None;
         }
         // SAFETY: as in `next`; `&mut self` is exclusive.
@@ -143,34 +145,34 @@ impl Bucket {
     }
 
     fn chain(&mut self, next: Box<Bucket>) {
-        debug_assert!(self.tags[LAST] == 0 && self.meta & CHAINED == 0);
+        debug_assert!(self.head[LAST] == 0 && self.head[META] & CHAINED == 0);
         self.ptrs[LAST] = Box::into_raw(next).cast();
-        self.meta |= CHAINED;
+        self.head[META] |= CHAINED;
     }
 
     fn unchain(&mut self) -> Option<Box<Bucket>> {
-        if self.meta & CHAINED == 0 {
+        if self.head[META] & CHAINED == 0 {
             return None;
         }
-        self.meta &= !CHAINED;
+        self.head[META] &= !CHAINED;
         let next = mem::replace(&mut self.ptrs[LAST], ptr::null_mut());
         // SAFETY: under the flag it was a box's pointer, and the bucket no longer knows it.
         Some(unsafe { Box::from_raw(next.cast()) })
     }
 
     fn set(&mut self, i: usize, tag: u8, entry: Entry) {
-        debug_assert!(self.tags[i] == 0 && tag != 0);
+        debug_assert!(self.head[i] == 0 && tag != 0);
         self.ptrs[i] = entry.as_ptr().cast_mut();
-        self.tags[i] = tag;
-        self.meta = self.meta & !(1 << i) | (entry.has_ttl() as u8) << i;
+        self.head[i] = tag;
+        self.head[META] = self.head[META] & !(1 << i) | (entry.has_ttl() as u8) << i;
         mem::forget(entry);
     }
 
     /// Takes the entry and its tag out of position `i` and leaves a hole: see [`Bucket::heal`].
     pub fn take(&mut self, i: usize) -> (u8, Entry) {
-        let tag = mem::take(&mut self.tags[i]);
+        let tag = mem::take(&mut self.head[i]);
         assert!(tag != 0);
-        self.meta &= !(1 << i);
+        self.head[META] &= !(1 << i);
         let at = mem::replace(&mut self.ptrs[i], ptr::null_mut());
         // SAFETY: the position held this entry's pointer and no longer does.
         (tag, unsafe { mem::transmute::<*mut u8, Entry>(at) })
@@ -220,7 +222,7 @@ impl Bucket {
     fn fold_last(&mut self, mut freed: u32) -> u32 {
         let Some(next) = self.next_mut() else { return freed };
         freed += next.heal();
-        if next.meta & CHAINED == 0 && next.count() <= 1 {
+        if next.head[META] & CHAINED == 0 && next.count() <= 1 {
             let mut last = self.unchain().expect("just seen");
             if let Some(i) = last.used().next() {
                 let (tag, entry) = last.take(i);

@@ -387,7 +387,7 @@ impl Db {
     }
 
     #[inline]
-    fn look(&mut self, key: &Key, look: Look, clock: &Clock) -> Option<Spot> {
+    fn look(&mut self, key: &Key, look: Look, clock: &Clock) -> Option<&mut Entry> {
         let spot = self.live(key, clock);
         if look == Look::Read {
             match spot {
@@ -395,12 +395,11 @@ impl Db {
                 None => self.stats.misses += 1,
             }
         }
-        let spot = spot?;
+        let entry = self.tables[key.slot as usize % SLOTS].at_mut(spot?);
         if look != Look::Peek && !clock.no_touch {
-            let lru = self.touched(key, spot, clock);
-            self.entry_mut(key, spot).set_lru(lru);
+            entry.set_lru(clock.touched(entry.lru(), &mut self.rng));
         }
-        Some(spot)
+        Some(entry)
     }
 
     #[inline]
@@ -411,14 +410,12 @@ impl Db {
 
     #[inline]
     pub fn find(&mut self, key: &Key, look: Look, clock: &Clock) -> Option<EntryRef<'_>> {
-        let spot = self.look(key, look, clock)?;
-        Some(EntryRef { entry: self.entry(key, spot) })
+        self.look(key, look, clock).map(|entry| EntryRef { entry })
     }
 
     /// The value of `key` for change in place: aggregates, or a string's bytes at their length.
     pub fn find_mut(&mut self, key: &Key, look: Look, clock: &Clock) -> Option<ValueMut<'_>> {
-        let spot = self.look(key, look, clock)?;
-        Some(match self.entry_mut(key, spot).view_mut() {
+        Some(match self.look(key, look, clock)?.view_mut() {
             Raw::Int(n) => ValueMut::Int(n),
             Raw::Bytes(bytes) => ValueMut::Str(bytes),
             Raw::Object(Object::Str(bytes)) => ValueMut::Str(bytes),
