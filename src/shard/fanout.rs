@@ -12,6 +12,7 @@ use crate::session::route::{self, Verdict};
 use crate::session::{Door, Hold, ReplyMode};
 use crate::store::cursor_slot;
 use crate::util::num;
+use smallvec::SmallVec;
 
 /// One shard's share of a command: the shard, its arguments, and the places of its elements in the
 /// joined reply.
@@ -316,7 +317,9 @@ impl Shard {
         let keyed = || batch.commands.iter().filter(|f| f.key_arg > 0);
         keyed().for_each(|f| self.ks.db(f.db as usize).prefetch_table(f.slot));
         keyed().for_each(|f| self.ks.db(f.db as usize).prefetch_bucket(f.slot, f.hash));
-        keyed().for_each(|f| self.ks.db(f.db as usize).prefetch_entry(f.slot, f.hash));
+        let deep = keyed().filter(|f| self.ks.db(f.db as usize).prefetch_entry(f.slot, f.hash));
+        let deep: SmallVec<[&Forward; 64]> = deep.collect();
+        deep.iter().for_each(|f| self.ks.db(f.db as usize).prefetch_chained(f.slot, f.hash));
     }
 
     /// Gives replies to the clients that wait for them.

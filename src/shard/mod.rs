@@ -103,6 +103,8 @@ struct Queued {
     key: FirstKey,
     /// The database that its client was in when it was parsed: where to prefetch from.
     db: usize,
+    /// Its key isn't in its bucket but may be in the one chained to it.
+    deep: bool,
 }
 
 enum What {

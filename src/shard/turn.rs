@@ -155,6 +155,7 @@ impl Shard {
                     what: What::Wrong,
                     key: FirstKey::default(),
                     db,
+                    deep: false,
                 };
                 match what {
                     Some(what) => q.what = what,
@@ -193,10 +194,10 @@ impl Shard {
     }
 
     /// A key's way through memory has three steps, each of which tells where the next one is: its
-    /// slot's table, its bucket, its entry. Whenever a command joins the queue, the commands before
+    /// slot's table, its bucket, its entry; four where a bucket is chained to another. Whenever a command joins the queue, the commands before
     /// it go one step further, so that parsing goes on while memory answers.
     #[inline]
-    fn load_behind(&self) {
+    fn load_behind(&mut self) {
         let last = self.queue.len() - 1;
         self.load_table(last);
         if last >= AHEAD {
@@ -205,14 +206,18 @@ impl Shard {
         if last >= 2 * AHEAD {
             self.load_entry(last - 2 * AHEAD);
         }
+        if last >= 3 * AHEAD {
+            self.load_chained(last - 3 * AHEAD);
+        }
     }
 
     /// The steps that [`Shard::load_behind`] still owes to the end of the queue.
-    fn load_rest(&self) {
+    fn load_rest(&mut self) {
         let n = self.queue.len();
         if n > 1 {
             (n.saturating_sub(AHEAD)..n).for_each(|i| self.load_bucket(i));
             (n.saturating_sub(2 * AHEAD)..n).for_each(|i| self.load_entry(i));
+            (n.saturating_sub(3 * AHEAD)..n).for_each(|i| self.load_chained(i));
         }
     }
 
@@ -233,10 +238,18 @@ impl Shard {
     }
 
     #[inline]
-    fn load_entry(&self, i: usize) {
-        let q = &self.queue[i];
+    fn load_entry(&mut self, i: usize) {
+        let q = &mut self.queue[i];
         if q.key.arg > 0 {
-            self.ks.db(q.db).prefetch_entry(q.key.slot, q.key.hash);
+            q.deep = self.ks.db(q.db).prefetch_entry(q.key.slot, q.key.hash);
+        }
+    }
+
+    #[inline]
+    fn load_chained(&self, i: usize) {
+        let q = &self.queue[i];
+        if q.deep {
+            self.ks.db(q.db).prefetch_chained(q.key.slot, q.key.hash);
         }
     }
 

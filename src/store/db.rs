@@ -353,7 +353,7 @@ impl Db {
 
     // ---- looking
 
-    /// Starts loading the slot's table head: the first of three stages for a batch of commands. Each
+    /// Starts loading the slot's table head: the first of four stages for a batch of commands. Each
     /// reads what the one before loaded, so a batch's keys should pass one before the next begins.
     #[inline]
     pub fn prefetch_table(&self, slot: Slot) {
@@ -366,10 +366,16 @@ impl Db {
         self.table(slot).prefetch_bucket(hash);
     }
 
-    /// Starts loading the entries that may be the key's: the third stage.
+    /// Starts loading the entries that may be the key's: the third stage. Whether it takes the fourth.
     #[inline]
-    pub fn prefetch_entry(&self, slot: Slot, hash: u64) {
-        self.table(slot).prefetch_entry(hash);
+    pub fn prefetch_entry(&self, slot: Slot, hash: u64) -> bool {
+        self.table(slot).prefetch_entry(hash)
+    }
+
+    /// The fourth stage, for a key that isn't in its bucket but may be in the one chained to it.
+    #[inline]
+    pub fn prefetch_chained(&self, slot: Slot, hash: u64) {
+        self.table(slot).prefetch_chained(hash);
     }
 
     /// Where `key` is, if it is there and not past its time. An expired key is dealt with as the

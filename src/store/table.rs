@@ -107,15 +107,31 @@ impl Table {
         }
     }
 
+    /// Loads the entries of the hash's bucket that may be the key's, or else the bucket chained to it.
+    /// Whether there is one: then [`Table::prefetch_chained`] is the next step.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64) {
-        if self.len > 0 {
-            let bucket = self.buckets.get(index(hash, self.buckets.len()));
-            for i in bucket.matches(tag_of(hash)) {
-                // an entry may begin near the end of a line
-                prefetch(bucket.entry(i).as_ptr());
-                prefetch(bucket.entry(i).as_ptr().wrapping_add(ENTRY_NEAR));
-            }
+    pub fn prefetch_entry(&self, hash: u64) -> bool {
+        if self.len == 0 {
+            return false;
+        }
+        let bucket = self.buckets.get(index(hash, self.buckets.len()));
+        if prefetch_matches(bucket, hash) {
+            return false;
+        }
+        let next = bucket.next();
+        if let Some(next) = next {
+            prefetch((&raw const *next).cast());
+        }
+        next.is_some()
+    }
+
+    /// Loads the entries of the chained bucket that may be the key's.
+    #[inline]
+    pub fn prefetch_chained(&self, hash: u64) {
+        if self.len > 0
+            && let Some(next) = self.buckets.get(index(hash, self.buckets.len())).next()
+        {
+            prefetch_matches(next, hash);
         }
     }
 
@@ -325,6 +341,19 @@ impl Table {
         }
         None
     }
+}
+
+/// Whether there were any.
+#[inline]
+fn prefetch_matches(bucket: &Bucket, hash: u64) -> bool {
+    let mut any = false;
+    for i in bucket.matches(tag_of(hash)) {
+        // an entry may begin near the end of a line
+        prefetch(bucket.entry(i).as_ptr());
+        prefetch(bucket.entry(i).as_ptr().wrapping_add(ENTRY_NEAR));
+        any = true;
+    }
+    any
 }
 
 fn chain_count(bucket: &Bucket) -> usize {

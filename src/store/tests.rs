@@ -826,6 +826,7 @@ fn prefetching_is_harmless_on_any_table() {
         db.prefetch_table(key.slot);
         db.prefetch_bucket(key.slot, key.hash);
         db.prefetch_entry(key.slot, key.hash);
+        db.prefetch_chained(key.slot, key.hash);
         db.set_str(&key, b"v", Ttl::Clear, &clock());
     }
     assert_eq!(db.len(), 100);
