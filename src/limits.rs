@@ -39,6 +39,8 @@ pub const SLOWLOG_ARG_BYTES: usize = 128;
 /// Provided receive buffers of a ring, and the size of each.
 pub const RECV_BUFFERS: u16 = 512;
 pub const RECV_BUFFER: u32 = 8 * 1024;
+/// Receive buffers that are on offer to the kernel at least.
+pub const RECV_OFFER: u16 = 64;
 /// Submission and completion queue of a ring.
 pub const RING_ENTRIES: u32 = 1024;
 pub const RING_COMPLETIONS: u32 = 8192;

@@ -10,7 +10,7 @@ pub const SLOTS: usize = 16384;
 pub type Slot = u16;
 
 /// The slot of `key`.
-#[inline]
+#[inline(always)]
 pub fn key_slot(key: &[u8]) -> Slot {
     let crc = match checksum_untagged(key) {
         Some(crc) => crc,
@@ -51,7 +51,7 @@ const fn tables() -> [[u16; 256]; 8] {
 }
 
 /// The CRC16 of the whole key; `None` when it has a `{` and so perhaps a tag.
-#[inline]
+#[inline(always)]
 fn checksum_untagged(key: &[u8]) -> Option<u16> {
     let (chunks, tail) = key.as_chunks::<8>();
     let mut crc = 0u16;

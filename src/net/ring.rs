@@ -5,6 +5,7 @@
 //! that it is done. So the ring owns all such memory itself: the buffer region lives as long as the
 //! ring, and a send takes its `Vec` by value and gives it back with the completion.
 
+use crate::limits::RECV_OFFER;
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
@@ -51,12 +52,21 @@ pub enum Completion {
 pub struct Peer(RawFd);
 
 /// The provided buffers and the ring through which they are offered to the kernel.
+///
+/// The kernel takes them in the order of offering. Were all of them on offer, every recv would write
+/// to the buffer whose last use is longest ago, and the whole region would pass through the cache
+/// again and again. So only about twice as many as a turn uses are on offer, those used last.
 struct Buffers {
     entries: NonNull<BufRingEntry>,
     data: NonNull<u8>,
     count: u16,
     bytes: u32,
     tail: u16,
+    /// Not on offer, the one used last on top.
+    spare: Vec<u16>,
+    offered: u16,
+    /// The most that a turn used of late.
+    peak: u16,
 }
 
 /// A send in flight: the kernel reads `buf` until its completion.
@@ -112,12 +122,45 @@ impl Buffers {
                 0,
             )?;
         }
-        let mut buffers = Buffers { entries, data, count: sizes.buffers, bytes: sizes.buffer_bytes, tail: 0 };
-        for id in 0..sizes.buffers {
-            buffers.offer(id);
-        }
-        buffers.publish();
+        let mut buffers = Buffers {
+            entries,
+            data,
+            count: sizes.buffers,
+            bytes: sizes.buffer_bytes,
+            tail: 0,
+            spare: (0..sizes.buffers).rev().collect(),
+            offered: 0,
+            peak: 0,
+        };
+        buffers.restock();
         Ok(buffers)
+    }
+
+    /// Takes back what a turn used.
+    fn recycle(&mut self, ids: impl IntoIterator<Item = u16>) {
+        let before = self.spare.len();
+        self.spare.extend(ids);
+        let used = (self.spare.len() - before) as u16;
+        // a peak is forgotten over some hundred turns
+        self.peak = used.max(self.peak - self.peak.div_ceil(256));
+        self.restock();
+    }
+
+    /// Nothing was on offer when bytes came.
+    fn ran_out(&mut self) {
+        self.peak = (self.peak * 2).clamp(1, self.count);
+        self.restock();
+    }
+
+    fn restock(&mut self) {
+        let aim = (2 * self.peak).max(RECV_OFFER).min(self.count);
+        while self.offered < aim
+            && let Some(id) = self.spare.pop()
+        {
+            self.offer(id);
+            self.offered += 1;
+        }
+        self.publish();
     }
 
     /// Puts buffer `id` behind the tail; visible to the kernel after [`Buffers::publish`].
@@ -301,13 +344,17 @@ impl Ring {
 
     /// Moves all completions to `out`; true when there was one. To be called after [`Ring::enter`].
     pub fn reap(&mut self, out: &mut Vec<Completion>) -> bool {
-        let Ring { ring, flights, landed, .. } = self;
+        let Ring { ring, flights, landed, buffers, .. } = self;
         let mut any = false;
         for entry in ring.completion() {
             any = true;
-            if let Some(done) = translate(&entry, flights, landed) {
-                out.push(done);
+            let Some(done) = translate(&entry, flights, landed) else { continue };
+            match done {
+                Completion::Received { .. } => buffers.offered -= 1,
+                Completion::RecvEnded { error: Some(libc::ENOBUFS), .. } => buffers.ran_out(),
+                _ => {}
             }
+            out.push(done);
         }
         let queue = self.ring.submission();
         // failures that did not fit into the completion queue, or were not submitted yet, would
@@ -348,8 +395,7 @@ impl Ring {
 
     /// Gives buffers back to the kernel.
     pub fn recycle(&mut self, ids: impl IntoIterator<Item = u16>) {
-        ids.into_iter().for_each(|id| self.buffers.offer(id));
-        self.buffers.publish();
+        self.buffers.recycle(ids);
     }
 }
 

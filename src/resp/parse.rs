@@ -185,28 +185,29 @@ fn fast(buf: &[u8], rules: Rules, spans: &mut Vec<Span>) -> Option<usize> {
 /// A canonical number of one to four digits and its `\r\n`, from `at` on.
 #[inline]
 fn small_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
-    let first = buf.get(at)?.wrapping_sub(b'0');
-    if first > 9 {
+    // whatever ends here has at least five bytes: a digit and the line's end, twice or with a body
+    let line: &[u8; 5] = buf.get(at..)?.first_chunk()?;
+    let digit = |i: usize| line[i].wrapping_sub(b'0') as usize;
+    // the byte after the \r is skipped whatever it is, as redis-server does
+    if line[1] == b'\r' {
+        return (digit(0) <= 9).then_some((digit(0), at + 3));
+    }
+    if digit(0).wrapping_sub(1) > 8 || digit(1) > 9 {
         return None;
     }
-    let mut n = first as usize;
-    let mut i = at + 1;
-    loop {
-        let b = *buf.get(i)?;
-        let digit = b.wrapping_sub(b'0');
-        if digit <= 9 {
-            n = n * 10 + digit as usize;
-            i += 1;
-            if i > at + 4 || first == 0 {
-                return None;
-            }
-        } else if b == b'\r' {
-            // the byte after is skipped whatever it is, as redis-server does
-            return (i + 2 <= buf.len()).then_some((n, i + 2));
-        } else {
-            return None;
-        }
+    let n = digit(0) * 10 + digit(1);
+    if line[2] == b'\r' {
+        return Some((n, at + 4));
     }
+    if digit(2) > 9 {
+        return None;
+    }
+    let n = n * 10 + digit(2);
+    if line[3] == b'\r' {
+        return Some((n, at + 5));
+    }
+    let last = digit(3) <= 9 && line[4] == b'\r' && at + 6 <= buf.len();
+    last.then(|| (n * 10 + digit(3), at + 6))
 }
 
 /// Where the line ends. Redis looks for it in a C string, so a NUL before it hides it.

@@ -43,7 +43,7 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(bytes);
     }
 
-    #[inline]
+    #[inline(always)]
     fn prefixed(&mut self, kind: u8, n: i64) {
         if (0..10).contains(&n) {
             self.out.extend_from_slice(&[kind, b'0' + n as u8, b'\r', b'\n']);
@@ -54,6 +54,10 @@ impl<'a> Reply<'a> {
             self.out.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
             return;
         }
+        self.prefixed_long(kind, n);
+    }
+
+    fn prefixed_long(&mut self, kind: u8, n: i64) {
         let mut buf = itoa::Buffer::new();
         let digits = buf.format(n).as_bytes();
         self.out.reserve(digits.len() + 3);
@@ -87,7 +91,7 @@ impl<'a> Reply<'a> {
 
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.out.reserve(bytes.len() + 16);
+        self.out.reserve(bytes.len() + 24);
         self.prefixed(b'$', bytes.len() as i64);
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");

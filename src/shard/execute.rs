@@ -154,7 +154,7 @@ impl Shard {
     }
 
     /// Bookkeeping of an executed command.
-    #[inline]
+    #[inline(always)]
     pub(super) fn after(
         &mut self,
         spec: &'static Spec,
@@ -242,18 +242,25 @@ pub(super) fn first_key<'a>(args: Args<'a>, key: FirstKey) -> Option<Key<'a>> {
 }
 
 /// Calls the handler; true when it failed, with its error written.
-#[inline]
+#[inline(always)]
 pub(super) fn call(ctx: &mut Ctx<'_>, spec: &'static Spec, args: Args<'_>, mark: usize) -> bool {
     let done = match spec.run {
         Run::Here(handler) => handler(ctx, args),
         Run::Sub => Err(crate::command::error::arity(spec.name)),
         Run::Above(_) => unreachable!("verbs are executed by the shard"),
     };
-    let Err(error) = done else {
-        return false;
-    };
+    match done {
+        Ok(()) => false,
+        Err(error) => {
+            failed(ctx, &error, mark);
+            true
+        }
+    }
+}
+
+#[cold]
+fn failed(ctx: &mut Ctx<'_>, error: &ErrReply, mark: usize) {
     ctx.host.metrics[ctx.me].error(error.bytes());
     ctx.out.truncate(mark);
     ctx.out.error(error.bytes());
-    true
 }

@@ -102,7 +102,7 @@ struct Queued {
     what: What,
     key: FirstKey,
     /// The database that its client was in when it was parsed: where to prefetch from.
-    db: usize,
+    db: u8,
     /// Its key isn't in its bucket but may be in the one chained to it.
     deep: bool,
 }
@@ -112,7 +112,7 @@ enum What {
     /// Unknown, or with a wrong number of arguments.
     Wrong,
     /// The protocol was violated: this is the last reply.
-    Violation(String),
+    Violation(Box<String>),
 }
 
 /// One core's share: its keys, its clients, its corner of the host.

@@ -138,11 +138,11 @@ impl Shard {
                 Ok(Parsed::Partial) => break,
                 Ok(Parsed::Command(len)) => (len, false, None),
                 Ok(Parsed::Inline(len)) => (len, true, None),
-                Err(Violation(text)) => (buf.len() - pos, false, Some(What::Violation(text))),
+                Err(Violation(text)) => (buf.len() - pos, false, Some(What::Violation(Box::new(text)))),
             };
             if self.spans.len() > spans || what.is_some() {
                 let generation = session.generation;
-                let db = session.caller.db;
+                let db = session.caller.db as u8;
                 let mut q = Queued {
                     client,
                     generation,
@@ -225,7 +225,7 @@ impl Shard {
     fn load_table(&self, i: usize) {
         let q = &self.queue[i];
         if q.key.arg > 0 {
-            self.ks.db(q.db).prefetch_table(q.key.slot);
+            self.ks.db(q.db as usize).prefetch_table(q.key.slot);
         }
     }
 
@@ -233,7 +233,7 @@ impl Shard {
     fn load_bucket(&self, i: usize) {
         let q = &self.queue[i];
         if q.key.arg > 0 {
-            self.ks.db(q.db).prefetch_bucket(q.key.slot, q.key.hash);
+            self.ks.db(q.db as usize).prefetch_bucket(q.key.slot, q.key.hash);
         }
     }
 
@@ -241,7 +241,7 @@ impl Shard {
     fn load_entry(&mut self, i: usize) {
         let q = &mut self.queue[i];
         if q.key.arg > 0 {
-            q.deep = self.ks.db(q.db).prefetch_entry(q.key.slot, q.key.hash);
+            q.deep = self.ks.db(q.db as usize).prefetch_entry(q.key.slot, q.key.hash);
         }
     }
 
@@ -249,7 +249,7 @@ impl Shard {
     fn load_chained(&self, i: usize) {
         let q = &self.queue[i];
         if q.deep {
-            self.ks.db(q.db).prefetch_chained(q.key.slot, q.key.hash);
+            self.ks.db(q.db as usize).prefetch_chained(q.key.slot, q.key.hash);
         }
     }
 

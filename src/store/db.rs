@@ -315,7 +315,7 @@ impl Db {
         self.table(key.slot).find(key)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn entry(&self, key: &Key, spot: Spot) -> &Entry {
         self.table(key.slot).at(spot)
     }
@@ -380,7 +380,7 @@ impl Db {
 
     /// Where `key` is, if it is there and not past its time. An expired key is dealt with as the
     /// clock says.
-    #[inline]
+    #[inline(always)]
     pub(super) fn live(&mut self, key: &Key, clock: &Clock) -> Option<Spot> {
         let spot = self.spot(key)?;
         match self.entry(key, spot).expire_at() {

@@ -146,7 +146,7 @@ impl Table {
         let mut depth = 0;
         loop {
             for i in bucket.matches(tag) {
-                if bucket.entry(i).key() == key.bytes {
+                if key.is(bucket.entry(i).key()) {
                     return Some(Spot { bucket: b as u32, depth, i: i as u8 });
                 }
             }

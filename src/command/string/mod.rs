@@ -20,6 +20,7 @@ const NOT_FINITE: ErrReply = ErrReply::new("ERR increment would produce NaN or I
 
 // ---- reading
 
+#[inline(always)]
 fn write_string(out: &mut Reply<'_>, value: ValueRef<'_>) -> Done {
     match value {
         ValueRef::Str(bytes) => out.bulk(bytes),
@@ -30,7 +31,7 @@ fn write_string(out: &mut Reply<'_>, value: ValueRef<'_>) -> Done {
 }
 
 /// Replies with the string at `key`, or with null. Returns whether there is one.
-#[inline]
+#[inline(always)]
 fn reply_value(ctx: &mut Ctx<'_>, key: &Key<'_>) -> Result<bool, ErrReply> {
     match ctx.ks.db_mut(ctx.db).find(key, Look::Read, &ctx.clock) {
         Some(entry) => write_string(&mut ctx.out, entry.value()).map(|()| true),

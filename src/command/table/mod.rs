@@ -186,7 +186,7 @@ const fn home(head: u64, tail: u64) -> usize {
 }
 
 /// The command of this name, in any letter case. No subcommands; see [`lookup_sub`].
-#[inline]
+#[inline(always)]
 pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
     let (head, tail) = ends(name);
     let mut at = home(head, tail);
