@@ -31,8 +31,14 @@ pub const OUTPUT_LOW: usize = 1024 * 1024;
 pub const PENDING_HIGH: usize = 1024 * 1024;
 /// Volatile entries that one turn's active expiry looks at.
 pub const EXPIRE_STEP: usize = 160;
-/// Keys that one command may evict before it runs, and one idle turn.
-pub const EVICT_STEP: usize = 64;
+/// Keys that are evicted between two looks at the time that it may take.
+pub const EVICT_STEP: usize = 16;
+/// Commands that may need memory before a turn looks at `maxmemory` again.
+pub const LOOK_EVERY: u32 = 16;
+/// One part in so many of `maxmemory` too much is worth waking siblings for; ...
+pub const CROWDED: u64 = 512;
+/// ... at one part in so many, a shard no longer waits for siblings to give up their share.
+pub const OVERRUN: u64 = 32;
 /// Arguments and bytes of each that a SLOWLOG entry keeps.
 pub const SLOWLOG_ARGS: usize = 32;
 pub const SLOWLOG_ARG_BYTES: usize = 128;
@@ -52,5 +58,6 @@ pub const TURNS_A_YIELD: u32 = 64;
 pub const GLOMMIO_RING: usize = 128;
 /// Longest reply to a random pick with repetitions (SRANDMEMBER and the like with a negative count).
 pub const RANDOM_REPLY: usize = 256 * 1024 * 1024;
-/// Descriptors that a host needs besides its clients'.
-pub const OWN_FILES: u64 = 64;
+/// Descriptors that a host needs besides its clients', and each of its shards.
+pub const OWN_FILES: u64 = 32;
+pub const SHARD_FILES: u64 = 16;

@@ -121,14 +121,22 @@ pub struct Metrics {
     /// Inputs read and outputs given to the kernel.
     pub reads: Counter,
     pub writes: Counter,
-    /// Big values given away to be freed.
-    pub lazyfreed: Counter,
     /// Per second, of late: commands, bytes in, bytes out.
     pub rates: [Counter; 3],
     /// Bytes of the keyspace, and of the clients' buffers.
     pub data_bytes: Counter,
     pub client_bytes: Counter,
-    /// The largest input and output that a client has waiting.
+    /// Time above `maxmemory`, and since when if it is so now, both in ms.
+    pub exceeded_ms: Counter,
+    pub exceeding_since: Counter,
+    /// Ticks spent on active expiry; its cycles that had too little time; and keys past their time
+    /// among those it meets, of late, in millionths.
+    pub expiry_ticks: Counter,
+    pub expiry_cut_short: Counter,
+    pub stale_ppm: Counter,
+    /// Bytes of the client that costs most and may be evicted.
+    pub largest_client: Counter,
+    /// The largest input and output that a client had waiting of late.
     pub max_input: Counter,
     pub max_output: Counter,
     /// CPU time of this shard's thread, in microseconds.
@@ -169,6 +177,12 @@ impl Metrics {
         }
     }
 
+    /// A step of active expiry met `examined` keys: a running average, as Redis's.
+    pub fn note_stale(&self, expired: u64, examined: u64) {
+        let now = (expired * 1_000_000).checked_div(examined).unwrap_or(0);
+        self.stale_ppm.set(now / 20 + self.stale_ppm.get() * 19 / 20);
+    }
+
     /// Error replies by their code.
     pub fn errors(&self) -> BTreeMap<Box<str>, u64> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -187,7 +201,10 @@ impl Metrics {
             &self.forwarded,
             &self.reads,
             &self.writes,
-            &self.lazyfreed,
+            &self.stale_ppm,
+            &self.exceeded_ms,
+            &self.expiry_ticks,
+            &self.expiry_cut_short,
         ];
         counters.iter().for_each(|c| c.set(0));
         self.rates.iter().for_each(|c| c.set(0));

@@ -5,12 +5,13 @@ use crate::command::host::Host;
 use crate::command::table;
 use crate::config::{Config, Invocation, Loaded, Source, Topology, from_args, parse};
 use crate::limits;
+use crate::net::doors::{Doors, Ports};
 use crate::net::executor::{Core, Event, Plan, Running, Shared};
-use crate::net::outside::{self, System};
+use crate::net::outside::{self, Premises};
 use crate::net::{self, clock, listen, log::Log, mailbox::Post};
 use crate::session::Door;
 use crate::shard::Setup;
-use crate::store::Hasher;
+use crate::store::{Garbage, Hasher};
 use crate::util::rng::Rng;
 use socket2::Socket;
 use std::process::ExitCode;
@@ -84,17 +85,11 @@ fn plan_cores(conf: &Config) -> Result<Vec<usize>, String> {
     Ok((0..conf.shard_count(cores.len())).map(|shard| cores[shard % cores.len()]).collect())
 }
 
-/// The ports of one host.
-struct Ports {
-    front: Option<u16>,
-    own: Vec<u16>,
-}
-
 fn plan_ports(conf: &Config, shards: usize) -> Result<Ports, String> {
     let single = conf.topology == Topology::Standalone || (conf.topology == Topology::Cluster && shards == 1);
     if single {
         let own = if conf.topology == Topology::Cluster { vec![conf.port] } else { Vec::new() };
-        let front = (conf.topology == Topology::Standalone && conf.port != 0).then_some(conf.port);
+        let front = (conf.topology == Topology::Standalone).then_some(conf.port);
         return Ok(Ports { front, own });
     }
     let highest = conf.port as usize + shards + 10_000;
@@ -141,54 +136,66 @@ fn first_view(conf: &Config, ports: &Ports, shards: usize, rng: &mut Rng) -> Vie
     View::new(1, epoch, nodes, owner)
 }
 
-/// Sockets for each shard, all bound before any shard starts.
-fn bind(conf: &Config, ports: &Ports, shards: usize) -> Result<Vec<Vec<(Socket, Door)>>, String> {
+/// Draws `maxclients` down to what the limit of open files allows; says so.
+fn fit_clients(conf: &mut Config, shards: usize) -> Result<Option<String>, String> {
+    let Err(possible) = net::allow_files(conf.maxclients as u64, shards) else { return Ok(None) };
+    if possible == 0 {
+        return Err("The limit of open files is too low for this server to start. Mend `ulimit -n`.".into());
+    }
+    let wanted = std::mem::replace(&mut conf.maxclients, possible as u32);
+    Ok(Some(format!(
+        "maxclients has been reduced from {wanted} to {possible} to compensate for a low limit of open files. If you \
+         need more clients, raise `ulimit -n`."
+    )))
+}
+
+/// All sockets are bound before any shard starts.
+fn bind(conf: &Config, ports: &Ports, shards: usize) -> Result<(Doors, Option<(Socket, Door)>), String> {
+    let has_port = conf.port != 0 && !conf.bind.0.is_empty();
+    if !has_port && conf.unixsocket.is_empty() {
+        return Err("Configured to not listen anywhere, exiting.".into());
+    }
+    let doors = Doors::open(conf, ports.clone(), shards)?;
+    if conf.unixsocket.is_empty() {
+        return Ok((doors, None));
+    }
     let backlog = conf.tcp_backlog.min(i32::MAX as u32) as i32;
-    let mut sockets: Vec<Vec<(Socket, Door)>> = (0..shards).map(|_| Vec::new()).collect();
-    if let Some(port) = ports.front {
-        for (shard, listeners) in listen::tcp(&conf.bind.0, port, backlog, shards)?.into_iter().enumerate() {
-            sockets[shard].extend(listeners.into_iter().map(|s| (s, Door::Front)));
-        }
-    }
-    for (shard, &port) in ports.own.iter().enumerate() {
-        let listeners = listen::tcp(&conf.bind.0, port, backlog, 1)?.pop().unwrap_or_default();
-        sockets[shard].extend(listeners.into_iter().map(|s| (s, Door::Own)));
-    }
-    if !conf.unixsocket.is_empty() {
-        let door = if ports.front.is_some() { Door::Front } else { Door::Own };
-        sockets[0].push((listen::unix(&conf.unixsocket, conf.unixsocketperm, backlog)?, door));
-    }
-    Ok(sockets)
+    let door = if ports.front.is_some() { Door::Front } else { Door::Own };
+    let unix = listen::unix(&conf.unixsocket, conf.unixsocketperm, backlog)?;
+    Ok((doors, Some((unix, door))))
 }
 
 fn serve(loaded: Loaded, file: Option<String>) -> Result<(), String> {
-    let conf = loaded.config;
+    let mut conf = loaded.config;
     let file =
         file.map(|f| std::fs::canonicalize(&f).map_or(f, |p| p.display().to_string())).unwrap_or_default();
     let cores = plan_cores(&conf)?;
     let shards = cores.len();
     let ports = plan_ports(&conf, shards)?;
     net::check_ring()?;
-    if let Err(why) = net::allow_files(conf.maxclients as u64) {
-        eprintln!("{why}: `ulimit -n` limits this process");
-    }
+    let few_files = fit_clients(&mut conf, shards)?;
     std::env::set_current_dir(&conf.dir).map_err(|e| format!("Can't chdir to '{}': {e}", conf.dir))?;
-    let sockets = bind(&conf, &ports, shards)?;
+    let (doors, unix) = bind(&conf, &ports, shards)?;
+    let doors = Arc::new(doors);
     if conf.daemonize {
         net::daemonize()?;
     }
     let log = Log::open(&conf.logfile, conf.loglevel).map_err(|e| format!("Can't open the log file: {e}"))?;
     loaded.notices.iter().for_each(|n| tracing::info!("{n}"));
+    few_files.iter().for_each(|n| tracing::warn!("{n}"));
     if !conf.pidfile.is_empty() {
         let _ = std::fs::write(&conf.pidfile, format!("{}\n", std::process::id()));
     }
 
+    if conf.disable_thp {
+        net::disable_huge_pages();
+    }
     let mut rng = Rng::new(clock::seed());
     crate::value::set_hash_seed(rng.next_u64());
     let view = Arc::new(first_view(&conf, &ports, shards, &mut rng));
-    let host = Arc::new(new_host(&conf, shards, file, &mut rng));
+    let host = Arc::new(new_host(&conf, shards, file, doors.clone(), &mut rng));
     let (events, inbox) = channel();
-    let cores_at_work = start_cores(&host, &view, &cores, sockets, &events, &mut rng)?;
+    let cores_at_work = start_cores(&host, &view, &cores, (doors, unix), &events, &mut rng)?;
     watch_signals(events)?;
     announce(&conf, &cores, &ports, &view);
     cores_at_work.threads.iter().for_each(Running::go);
@@ -220,7 +227,7 @@ fn start_cores(
     host: &Arc<Host>,
     view: &Arc<View>,
     cores: &[usize],
-    sockets: Vec<Vec<(Socket, Door)>>,
+    (doors, mut unix): (Arc<Doors>, Option<(Socket, Door)>),
     events: &Sender<Event>,
     rng: &mut Rng,
 ) -> Result<AtWork, String> {
@@ -230,10 +237,11 @@ fn start_cores(
         post: Post::new(shards, limits::MAILBOX),
         peers: (0..shards).map(|_| OnceLock::new()).collect(),
         stop: AtomicBool::new(false),
+        doors,
     });
     let hash_seed = rng.next_u64();
     let mut threads = Vec::new();
-    for (me, listeners) in sockets.into_iter().enumerate() {
+    for (me, &core) in cores.iter().enumerate() {
         let plan = Plan {
             setup: Setup {
                 me,
@@ -246,16 +254,17 @@ fn start_cores(
                 ticks: clock::ticks(),
             },
             shared: shared.clone(),
-            listeners,
+            // the first core's
+            unix: unix.take(),
             unix_path: conf.unixsocket.clone(),
             events: events.clone(),
         };
-        threads.push(Core::start(plan, cores[me])?);
+        threads.push(Core::start(plan, core)?);
     }
     Ok(AtWork { shared, threads })
 }
 
-fn new_host(conf: &Config, shards: usize, config_file: String, rng: &mut Rng) -> Host {
+fn new_host(conf: &Config, shards: usize, config_file: String, doors: Arc<Doors>, rng: &mut Rng) -> Host {
     let id = random_id(rng);
     let (os, system_memory) = outside::machine();
     Host {
@@ -268,7 +277,7 @@ fn new_host(conf: &Config, shards: usize, config_file: String, rng: &mut Rng) ->
         ticks_per_us: clock::ticks().per_us,
         os,
         system_memory,
-        ..Host::new(conf.clone(), shards, table::COUNT, Box::new(System))
+        ..Host::new(conf.clone(), shards, table::COUNT, Box::new(Premises(doors)))
     }
 }
 
@@ -305,11 +314,21 @@ fn watch_signals(events: Sender<Event>) -> Result<(), String> {
     Ok(())
 }
 
+fn free(host: &Host, garbage: Vec<Garbage>) {
+    let process = &host.registers.process;
+    for one in garbage {
+        let objects = one.objects() as u64;
+        drop(one);
+        process.lazyfree_pending.fetch_sub(objects, Ordering::Relaxed);
+        process.lazyfreed.fetch_add(objects, Ordering::Relaxed);
+    }
+}
+
 /// What the thread that belongs to no shard does: frees what is big, waits for the end.
 fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host) {
     loop {
         match inbox.recv_timeout(Duration::from_secs(1)) {
-            Ok(Event::Garbage(garbage)) => drop(garbage),
+            Ok(Event::Garbage(garbage)) => free(host, garbage),
             Ok(Event::ReopenLog) => {
                 if let Err(e) = log.reopen() {
                     tracing::warn!("Can't reopen the log file: {e}");
@@ -320,6 +339,8 @@ fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host) {
                 tracing::warn!("Received {name} scheduling shutdown...");
                 return;
             }
+            // it may have been aborted since
+            Ok(Event::Shutdown) if host.registers.shutdown.asked().is_none() => {}
             Ok(Event::Shutdown) => {
                 tracing::warn!("User requested shutdown...");
                 return;

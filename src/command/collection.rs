@@ -1,7 +1,7 @@
 //! Collections by key: what the families of lists, hashes, sets and sorted sets share.
 
 use super::ctx::{Ctx, class};
-use super::error::{ErrReply, NOT_INT, SYNTAX, WRONG_TYPE};
+use super::error::{Done, ErrReply, NOT_INT, SYNTAX, WRONG_TYPE};
 use crate::resp::{Args, Reply};
 use crate::store::{Clock, Db, Key, Look, Ttl, ValueMut, ValueRef};
 use crate::util::glob;
@@ -13,6 +13,7 @@ pub trait Collection: Sized {
     fn of(object: &Object) -> Option<&Self>;
     fn of_mut(object: &mut Object) -> Option<&mut Self>;
     fn into_object(self) -> Object;
+    fn is_empty(&self) -> bool;
 }
 
 macro_rules! collection {
@@ -30,6 +31,11 @@ macro_rules! collection {
 
             fn into_object(self) -> Object {
                 Object::$kind(self)
+            }
+
+            #[inline]
+            fn is_empty(&self) -> bool {
+                $kind::is_empty(self)
             }
         }
     )*};
@@ -101,6 +107,32 @@ pub fn drop_empty(ctx: &mut Ctx<'_>, key: &Key<'_>) {
     ctx.fx.event(ctx.db, key.bytes, class::GENERIC, "del");
 }
 
+/// HDEL, SREM, ZREM: takes each word behind the key out of its collection, and replies with how many
+/// were there.
+pub fn remove<T: Collection>(
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    class: u32,
+    event: &'static str,
+    mut take: impl FnMut(&mut T, &[u8]) -> bool,
+) -> Done {
+    let key = ctx.key(args.at(1));
+    let Some(value) = find_mut::<T>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? else {
+        ctx.out.int(0);
+        return Ok(());
+    };
+    let gone = args.from(2).iter().filter(|word| take(value, word)).count();
+    let empty = value.is_empty();
+    if gone > 0 {
+        ctx.fx.changed_by(gone as u64, ctx.db, key.bytes, class, event);
+    }
+    if empty {
+        drop_empty(ctx, &key);
+    }
+    ctx.out.int(gone as i64);
+    Ok(())
+}
+
 /// Replies with an element as a bulk string.
 #[inline]
 pub fn write_elem(out: &mut Reply<'_>, elem: Elem<'_>) {
@@ -110,13 +142,13 @@ pub fn write_elem(out: &mut Reply<'_>, elem: Elem<'_>) {
     }
 }
 
-// ---- HSCAN, SSCAN, ZSCAN
+// ---- SCAN, HSCAN, SSCAN, ZSCAN
 
 const BAD_CURSOR: ErrReply = ErrReply::new("ERR invalid cursor");
 
 /// Most elements that one call is asked for: more makes no difference, and products must not
 /// overflow.
-const MAX_COUNT: i64 = 1 << 40;
+pub const MAX_COUNT: i64 = 1 << 40;
 
 /// A cursor by the rules of C's `strtoul`: a sign is allowed (a minus wraps around), an empty text
 /// is 0, the text ends at its first NUL.

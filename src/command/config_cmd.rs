@@ -5,6 +5,7 @@ use super::error::{Done, ErrReply, SYNTAX};
 use super::help;
 use crate::config::{self, Caller};
 use crate::resp::Args;
+use std::sync::atomic::Ordering::Relaxed;
 
 const HELP: &[&str] = &[
     "GET <pattern>",
@@ -38,7 +39,7 @@ pub fn config_set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     let words: Vec<&[u8]> = args.from(2).iter().collect();
     let pairs: Vec<(&[u8], &[u8])> = words.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-    let caller = Caller { local: ctx.caller.is_local(), loading: false };
+    let caller = Caller { local: ctx.caller.local, loading: false };
     let outside = &ctx.host.outside;
     let changed = ctx
         .host
@@ -56,6 +57,7 @@ pub fn config_set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 pub fn config_resetstat(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     ctx.host.metrics[ctx.me].reset();
     ctx.ks.reset_stats();
+    ctx.host.registers.process.lazyfreed.store(0, Relaxed);
     ctx.out.ok();
     Ok(())
 }

@@ -114,16 +114,16 @@ pub struct Caller {
     pub front_door: bool,
     /// The address of ours that the client connected to, without the port.
     pub local_ip: String,
+    /// The client is on this machine; see [`is_local`].
+    pub local: bool,
 }
 
-impl Caller {
-    /// Whether the client is on this machine: the address of ours that it reached is a loopback one,
-    /// or a unix socket's, which is a path.
-    pub fn is_local(&self) -> bool {
-        match self.local_ip.parse::<core::net::IpAddr>() {
-            Ok(ip) => ip.to_canonical().is_loopback(),
-            Err(_) => self.local_ip.contains('/'),
-        }
+/// Whether a client that reached us at `local_ip` is on this machine: the address is a loopback one,
+/// or a unix socket's, which is a path.
+pub fn is_local(local_ip: &str) -> bool {
+    match local_ip.parse::<core::net::IpAddr>() {
+        Ok(ip) => ip.to_canonical().is_loopback(),
+        Err(_) => local_ip.contains('/'),
     }
 }
 
@@ -221,11 +221,10 @@ impl Effects {
 
 #[cfg(test)]
 mod tests {
-    use super::Caller;
+    use super::is_local;
 
     #[test]
     fn who_is_local() {
-        let is_local = |ip: &str| Caller { local_ip: ip.into(), ..Caller::default() }.is_local();
         for ip in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1", "/run/shoal.sock"] {
             assert!(is_local(ip), "{ip}");
         }

@@ -1,10 +1,14 @@
 //! Elements by chance, as SRANDMEMBER, HRANDFIELD and ZRANDMEMBER pick them.
 
-use super::error::{ErrReply, NOT_INT, OUT_OF_RANGE};
+use super::collection::missed;
+use super::ctx::Ctx;
+use super::error::{Done, ErrReply, NOT_INT, OUT_OF_RANGE};
 use crate::limits::RANDOM_REPLY;
 use crate::resp::Reply;
+use crate::store::Key;
 use crate::util::num::parse_i64;
 use crate::util::rng::Rng;
+use crate::value::{Elem, Limits, Set};
 
 const BAD_COUNT: ErrReply = ErrReply::new(
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
@@ -67,10 +71,42 @@ pub fn is_few(count: usize, len: usize) -> bool {
     count * 3 <= len
 }
 
-/// Refuses to go on with a reply, begun at `mark`, that a number of repetitions makes enormous.
+/// Writes `n` picks, each any of the elements. Refuses to go on with a reply that gets enormous, where
 /// Redis would go on until it is out of memory.
-pub fn check_reply(out: &Reply<'_>, mark: usize) -> Result<(), ErrReply> {
-    if out.mark() - mark > RANDOM_REPLY { Err(OUT_OF_RANGE) } else { Ok(()) }
+pub fn repeat(out: &mut Reply<'_>, n: u64, mut pick: impl FnMut(&mut Reply<'_>)) -> Done {
+    let mark = out.mark();
+    for _ in 0..n {
+        pick(out);
+        if out.mark() - mark > RANDOM_REPLY {
+            return Err(OUT_OF_RANGE);
+        }
+    }
+    Ok(())
+}
+
+/// Calls `f` with `n` different elements, fewer than there are, that `draw` finds by and by.
+pub fn draw_few<'a, T>(
+    n: usize,
+    mut draw: impl FnMut() -> Option<(Elem<'a>, T)>,
+    mut f: impl FnMut(Elem<'a>, T),
+) {
+    let mut seen = Set::new();
+    while seen.len() < n {
+        if let Some((elem, with)) = draw()
+            && seen.add_elem(elem, &Limits::default())
+        {
+            f(elem, with);
+        }
+    }
+}
+
+/// The reply where there is no key.
+pub fn pick_nothing(ctx: &mut Ctx<'_>, key: &Key<'_>, count: Option<Count>) {
+    missed(ctx, key);
+    match count {
+        Some(_) => ctx.out.array(0),
+        None => ctx.out.null(),
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,13 @@ impl World {
             ks: Keyspace::new(16, Hasher::new(1), 1),
             conf: Config::default(),
             fx: Effects { listening: true, ..Effects::default() },
-            caller: Caller { id: 1, authenticated: true, local_ip: "127.0.0.1".into(), ..Caller::default() },
+            caller: Caller {
+                id: 1,
+                authenticated: true,
+                local_ip: "127.0.0.1".into(),
+                local: true,
+                ..Caller::default()
+            },
             host: Host::for_tests(1, table::COUNT),
             view: View::new(1, 1, vec![node], |_| 0),
             me: 0,

@@ -299,7 +299,7 @@ directives! {
     set_proc_title: bool = true, "set-proc-title", BOOL, IMMUTABLE;
     proc_title_template: String = "{title} {listen-addr} {server-mode}".into(), "proc-title-template", checked(false, proc_title), MUTABLE;
     locale_collate: String = String::new(), "locale-collate", TEXT, MUTABLE, noted "SORT ALPHA compares bytes, as in the C locale";
-    disable_thp: bool = true, "disable-thp", BOOL, IMMUTABLE;
+    disable_thp: bool = false, "disable-thp", BOOL, IMMUTABLE;
     ignore_warnings: String = String::new(), "ignore-warnings", TEXT, MUTABLE, noted "nothing at start is fatal that could be ignored";
     shutdown_timeout: u32 = 10, "shutdown-timeout", int(0, INT_MAX), MUTABLE;
     shutdown_on_sigint: ShutdownFlags = ShutdownFlags::default(), "shutdown-on-sigint", SPECIAL, MANY;

@@ -6,9 +6,11 @@
 //! wait for what comes next.
 
 use super::conn::{Conns, tag};
+use super::doors::Doors;
 use super::mailbox::Post;
 use super::ring::{Completion, Peer, Ring, Sizes};
 use super::{clock, listen};
+use crate::command::host::Host;
 use crate::config::Config;
 use crate::limits;
 use crate::session::Door;
@@ -16,7 +18,7 @@ use crate::shard::mail::Mail;
 use crate::shard::{Input, Setup, Shard};
 use crate::store::Garbage;
 use glommio::{LocalExecutorBuilder, Placement};
-use socket2::Socket;
+use socket2::{Domain, Socket};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -31,13 +33,15 @@ pub struct Shared {
     /// How to ring each core, known when its ring stands.
     pub peers: Vec<OnceLock<Peer>>,
     pub stop: AtomicBool,
+    pub doors: Arc<Doors>,
 }
 
 /// What one core needs to start.
 pub struct Plan {
     pub setup: Setup,
     pub shared: Arc<Shared>,
-    pub listeners: Vec<(Socket, Door)>,
+    /// Listens at `unix_path`, if this core is to.
+    pub unix: Option<(Socket, Door)>,
     pub unix_path: String,
     pub events: Sender<Event>,
 }
@@ -60,12 +64,16 @@ pub struct Core {
     ring: Ring,
     shard: Shard,
     conf: Arc<Config>,
-    live: Arc<crate::config::Live>,
+    host: Arc<Host>,
     generation: u64,
     metrics: Arc<crate::metrics::Metrics>,
     shared: Arc<Shared>,
     conns: Conns,
-    listeners: Vec<(Socket, Door)>,
+    /// Its place is the tag of what it accepts. `None`: it is shut.
+    listeners: Vec<(Option<Socket>, Door)>,
+    /// Listeners that could not accept, for want of descriptors say.
+    deaf: Vec<u64>,
+    doors_seen: u64,
     unix_path: String,
     completions: Vec<Completion>,
     received: Vec<(u32, u16, usize)>,
@@ -129,30 +137,30 @@ impl Core {
 
     fn new(plan: Plan) -> io::Result<Core> {
         let me = plan.setup.me;
-        let live = plan.setup.host.live.clone();
+        let host = plan.setup.host.clone();
+        let live = &host.live;
         let metrics = plan.setup.host.metrics[me].clone();
         let shards = plan.setup.shards;
-        let mut ring = Ring::new(Sizes {
+        let ring = Ring::new(Sizes {
             entries: limits::RING_ENTRIES,
             completions: limits::RING_COMPLETIONS,
             buffers: limits::RECV_BUFFERS,
             buffer_bytes: limits::RECV_BUFFER,
         })?;
-        for (i, (listener, _)) in plan.listeners.iter().enumerate() {
-            ring.accept(listener.as_raw_fd(), i as u64);
-        }
         let _ = plan.shared.peers[me].set(ring.peer());
-        Ok(Core {
+        let mut core = Core {
             me,
             ring,
             shard: Shard::new(plan.setup),
             conf: live.snapshot(),
             generation: live.generation(),
-            live,
+            host,
             metrics,
             shared: plan.shared,
             conns: Conns::default(),
-            listeners: plan.listeners,
+            listeners: Vec::new(),
+            deaf: Vec::new(),
+            doors_seen: 0,
             unix_path: plan.unix_path,
             completions: Vec::new(),
             received: Vec::new(),
@@ -162,7 +170,35 @@ impl Core {
             next_tick: Instant::now(),
             events: plan.events,
             starved: Vec::new(),
-        })
+        };
+        core.listen(plan.unix);
+        core.change_doors();
+        Ok(core)
+    }
+
+    /// Accepts on these too.
+    fn listen(&mut self, listeners: impl IntoIterator<Item = (Socket, Door)>) {
+        for (socket, door) in listeners {
+            self.ring.accept(socket.as_raw_fd(), self.listeners.len() as u64);
+            self.listeners.push((Some(socket), door));
+        }
+    }
+
+    /// Takes up what CONFIG SET port or bind has opened, in place of what it has shut.
+    fn change_doors(&mut self) {
+        let changes = self.shared.doors.changes();
+        if changes == self.doors_seen {
+            return;
+        }
+        self.doors_seen = changes;
+        if let Some(new) = self.shared.doors.take(self.me) {
+            for (socket, _) in &mut self.listeners {
+                if socket.as_ref().is_some_and(|s| s.domain().is_ok_and(|d| d != Domain::UNIX)) {
+                    *socket = None;
+                }
+            }
+            self.listen(new);
+        }
     }
 
     /// Turns until the host stops.
@@ -172,7 +208,8 @@ impl Core {
         while !self.shared.stop.load(Ordering::Relaxed) {
             self.enter(wait)?;
             let busy = self.turn();
-            wait = if busy && self.must_go_on() { None } else { Some(self.until_tick()) };
+            let go_on = busy && self.must_go_on() || self.shard.has_chores();
+            wait = if go_on { None } else { Some(self.until_tick()) };
             since_yield += 1;
             if since_yield >= limits::TURNS_A_YIELD {
                 since_yield = 0;
@@ -217,6 +254,7 @@ impl Core {
         self.sleep_if_asked();
         self.end_streams();
         self.tick_if_due();
+        self.do_chores();
         self.send_mail();
         self.flush();
         busy
@@ -251,13 +289,22 @@ impl Core {
             }
             Completion::Sent { tag, result, from, buf } => self.sent(tag, result, from, buf),
             Completion::Accepted { tag, result, more } => {
-                if !more {
-                    let fd = self.listeners[tag as usize].0.as_raw_fd();
-                    self.ring.accept(fd, tag);
-                }
-                match result {
-                    Ok(fd) => self.accept(fd, tag as usize),
+                let listener = &self.listeners[tag as usize].0;
+                match &result {
+                    // a door that was shut says so
+                    Err(e) if listener.is_none() || e.raw_os_error() == Some(libc::EINVAL) => return,
                     Err(e) => tracing::warn!("Error accepting a client connection: {e}"),
+                    Ok(_) => {}
+                }
+                if !more && let Some(socket) = listener {
+                    match result.is_ok() {
+                        true => self.ring.accept(socket.as_raw_fd(), tag),
+                        // the cause may last: another try with each tick
+                        false => self.deaf.push(tag),
+                    }
+                }
+                if let Ok(fd) = result {
+                    self.accept(fd, tag as usize);
                 }
             }
             Completion::Woken => {}
@@ -376,18 +423,30 @@ impl Core {
             return;
         }
         self.next_tick = now + Duration::from_millis(1000 / self.conf.hz.max(1) as u64);
-        if self.live.generation() != self.generation {
-            self.generation = self.live.generation();
-            self.conf = self.live.snapshot();
+        if self.host.live.generation() != self.generation {
+            self.generation = self.host.live.generation();
+            self.conf = self.host.live.snapshot();
+        }
+        self.change_doors();
+        for tag in std::mem::take(&mut self.deaf) {
+            if let Some(socket) = &self.listeners[tag as usize].0 {
+                self.ring.accept(socket.as_raw_fd(), tag);
+            }
         }
         self.shard.tick(clock::now());
         super::outside::publish_thread(&self.metrics);
-        let garbage = self.shard.take_garbage();
-        if !garbage.is_empty() {
-            let _ = self.events.send(Event::Garbage(garbage));
-        }
-        if self.shard.wants_shutdown().is_some() {
+        if self.host.registers.shutdown.asked().is_some() {
             let _ = self.events.send(Event::Shutdown);
+        }
+    }
+
+    /// What no input announces: expiry and eviction that go on, values to be freed elsewhere.
+    fn do_chores(&mut self) {
+        if self.shard.has_chores() {
+            self.shard.chores(clock::now());
+        }
+        if self.shard.has_garbage() {
+            let _ = self.events.send(Event::Garbage(self.shard.take_garbage()));
         }
     }
 
@@ -507,7 +566,7 @@ impl Core {
     fn last_turn(&mut self) {
         self.flush();
         let _ = self.ring.enter(None);
-        for (listener, _) in &self.listeners {
+        for listener in self.listeners.iter().filter_map(|(socket, _)| socket.as_ref()) {
             // the ring's own references to it are given up only some time after the process ended
             let _ = listener.shutdown(std::net::Shutdown::Both);
         }

@@ -29,7 +29,7 @@ pub fn tcp(bind: &[String], port: u16, backlog: i32, cores: usize) -> Result<Vec
             Err(e) => return Err(explain(&format!("{text}:{port}"), port, &e)),
         }
     }
-    if bound == 0 {
+    if bound == 0 && !bind.is_empty() {
         return Err(format!("No address to listen on for port {port}: mend the `bind` directive"));
     }
     Ok(per_core)

@@ -3,12 +3,13 @@
 //! - [`ring`]: one core's raw io_uring.
 //! - [`conn`]: one client's socket; bytes to and from a session, no RESP.
 //! - [`mailbox`]: mail between cores.
-//! - [`listen`]: listening sockets.
+//! - [`listen`]: listening sockets; [`doors`]: the host's, which may move.
 //! - [`executor`]: one core's turn.
 //! - [`clock`]: time and seeds.
 
 pub mod clock;
 pub mod conn;
+pub mod doors;
 pub mod executor;
 pub mod files;
 pub mod heap;
@@ -47,11 +48,13 @@ pub fn check_ring() -> Result<(), String> {
     })
 }
 
-/// Raises the limit of open files to what `clients` need, as far as the system lets us.
-pub fn allow_files(clients: u64) -> Result<(), String> {
+/// Raises the limit of open files to what `clients` of so many shards need. An error says how many
+/// clients the system lets us have.
+pub fn allow_files(clients: u64, shards: usize) -> Result<(), u64> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let wanted = clients + limits::OWN_FILES;
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| e.to_string())?;
+    let own = limits::OWN_FILES + shards as u64 * limits::SHARD_FILES;
+    let wanted = clients + own;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((own, own));
     if soft >= wanted {
         return Ok(());
     }
@@ -62,13 +65,17 @@ pub fn allow_files(clients: u64) -> Result<(), String> {
     if hard >= wanted {
         return Ok(());
     }
-    Err(format!(
-        "The operating system is not able to handle the specified number of clients, try with {}",
-        hard.saturating_sub(limits::OWN_FILES)
-    ))
+    Err(hard.saturating_sub(own))
 }
 
 /// Goes into the background: the parent ends, the child goes on without a terminal.
 pub fn daemonize() -> Result<(), String> {
     nix::unistd::daemon(true, false).map_err(|e| format!("Can't daemonize: {e}"))
+}
+
+/// `disable-thp`: keeps the kernel from making huge pages of this process's memory.
+pub fn disable_huge_pages() {
+    if let Err(e) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::warn!("Can't disable transparent huge pages for this process: {e}");
+    }
 }

@@ -1,13 +1,18 @@
 //! What commands have done for them outside the shards: files, and figures of the process.
 
+use super::doors::Doors;
 use crate::command::host::{Host, Outside};
 use crate::config::{Config, ConfigError, Directive};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
 use std::io::{ErrorKind, Write};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The real outside.
+const NODE_PORT: &str =
+    "This port is the node's address in its cluster, and stays as long as the server runs";
+
+/// The real outside of a host that listens nowhere.
 pub struct System;
 
 impl Outside for System {
@@ -34,18 +39,15 @@ impl Outside for System {
     }
 
     fn configure(&self, old: &Config, new: &Config, _: &[&'static Directive]) -> Result<(), ConfigError> {
-        if new.port != old.port {
-            return Err(ConfigError::failed("port", "Ports can't change while Shoal runs"));
-        }
-        if new.bind != old.bind {
-            return Err(ConfigError::failed("bind", "Addresses can't change while Shoal runs"));
-        }
         if new.dir != old.dir {
             std::env::set_current_dir(&new.dir).map_err(|e| ConfigError::failed("dir", e.to_string()))?;
         }
         if new.maxclients > old.maxclients {
-            super::allow_files(new.maxclients as u64)
-                .map_err(|why| ConfigError::failed("maxclients", why))?;
+            super::allow_files(new.maxclients as u64, new.shard_count(1)).map_err(|possible| {
+                let why =
+                    "The operating system is not able to handle the specified number of clients, try with";
+                ConfigError::failed("maxclients", format!("{why} {possible}"))
+            })?;
         }
         super::log::set_level(new.loglevel);
         Ok(())
@@ -53,6 +55,46 @@ impl Outside for System {
 
     fn purge(&self) {
         super::heap::purge();
+    }
+}
+
+/// The real outside, doors included.
+pub struct Premises(pub Arc<Doors>);
+
+impl Outside for Premises {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        System.read(path)
+    }
+
+    fn write(&self, path: &str, text: &[u8]) -> Result<(), String> {
+        System.write(path, text)
+    }
+
+    fn configure(
+        &self,
+        old: &Config,
+        new: &Config,
+        changed: &[&'static Directive],
+    ) -> Result<(), ConfigError> {
+        let moves = new.port != old.port;
+        if moves && !self.0.has_front() {
+            return Err(ConfigError::failed("port", NODE_PORT));
+        }
+        System.configure(old, new, changed)?;
+        if !moves && new.bind == old.bind {
+            return Ok(());
+        }
+        self.0.reopen(new).map_err(|why| {
+            tracing::warn!("{why}");
+            match moves {
+                true => ConfigError::failed("port", "Unable to listen on this port. Check server logs."),
+                false => ConfigError::failed("bind", "Failed to bind to specified addresses."),
+            }
+        })
+    }
+
+    fn purge(&self) {
+        System.purge();
     }
 }
 

@@ -92,8 +92,9 @@ impl Pipeline {
         }
     }
 
-    /// The reply for `place` came; for a joined one, that of its part number `part`.
-    pub fn fill(&mut self, place: Place, part: usize, reply: &[u8], pick: u64) {
+    /// The reply for `place` came; for a joined one, that of its part number `part`. The error, from
+    /// its code on, when this was the last part and the whole is one.
+    pub fn fill(&mut self, place: Place, part: usize, reply: &[u8], pick: u64) -> Option<Box<[u8]>> {
         let index = (place - self.head) as usize;
         let slot = self.slots.get_mut(index).expect("a place is filled once");
         match slot {
@@ -101,18 +102,23 @@ impl Pipeline {
                 let kept = if *discard { &[][..] } else { reply };
                 self.bytes += kept.len();
                 *slot = Slot::Ready(Short::from_slice(kept));
+                None
             }
             Slot::Joining(joining) => {
                 joining.parts[part].reply = reply.to_vec();
                 joining.missing -= 1;
-                if joining.missing == 0 {
-                    let mut whole = Vec::new();
-                    if !joining.discard {
-                        joined(joining, pick, &mut whole);
-                    }
-                    self.bytes += whole.len();
-                    *slot = Slot::Ready(Short::from_vec(whole));
+                if joining.missing > 0 {
+                    return None;
                 }
+                let mut whole = Vec::new();
+                joined(joining, pick, &mut whole);
+                let error = whole.strip_prefix(b"-").map(Box::from);
+                if joining.discard {
+                    whole.clear();
+                }
+                self.bytes += whole.len();
+                *slot = Slot::Ready(Short::from_vec(whole));
+                error
             }
             Slot::Ready(_) => panic!("a place is filled once"),
         }
@@ -284,7 +290,9 @@ mod tests {
             let mut p = Pipeline::default();
             let place = p.join(*join, vec![Vec::new(); replies.len()], false);
             for (i, reply) in replies.iter().enumerate().rev() {
-                p.fill(place, i, reply.as_bytes(), 7);
+                let error = p.fill(place, i, reply.as_bytes(), 7);
+                let failed = i == 0 && want.starts_with('-');
+                assert_eq!(error.as_deref(), failed.then(|| &want.as_bytes()[1..]));
             }
             assert_eq!(drained(&mut p), *want);
         }
@@ -295,7 +303,9 @@ mod tests {
         let joined = |replies: &[String]| {
             let mut p = Pipeline::default();
             let place = p.join(Join::Overlay, vec![Vec::new(); replies.len()], false);
-            replies.iter().enumerate().for_each(|(i, reply)| p.fill(place, i, reply.as_bytes(), 7));
+            replies.iter().enumerate().for_each(|(i, reply)| {
+                p.fill(place, i, reply.as_bytes(), 7);
+            });
             drained(&mut p)
         };
         let digest = |digit: &str| format!("+{}\r\n", digit.repeat(40));

@@ -1,7 +1,7 @@
 //! The clients of one shard, by number.
 
 use super::{Now, Shard};
-use crate::command::ctx::Caller;
+use crate::command::ctx::{Caller, is_local};
 use crate::limits::KEEP_BUFFER;
 use crate::session::{Door, Hold, Session};
 
@@ -67,6 +67,7 @@ impl Shard {
             id,
             front_door: door == Door::Front,
             authenticated: !self.conditions.auth_required,
+            local: is_local(&local_ip),
             local_ip,
             ..Caller::default()
         };

@@ -3,10 +3,9 @@
 use super::{Now, Shard};
 use crate::config::Config;
 use crate::config::types::MaxmemoryPolicy;
-use crate::limits::{EVICT_STEP, EXPIRE_STEP};
-use crate::metrics;
+use crate::limits::EXPIRE_STEP;
 use crate::session::Hold;
-use crate::store::Policy;
+use crate::store::{Garbage, Policy};
 use std::sync::atomic::Ordering;
 
 /// The store's word for `maxmemory-policy`.
@@ -28,39 +27,58 @@ impl Shard {
     pub fn tick(&mut self, now: Now) {
         self.begin(now);
         self.end_holds();
+        self.release_if_aborted();
+        self.pressure.settled = 0;
         self.drop_idle_clients();
-        self.reckon_memory();
-        self.expire_step();
+        self.begin_expiry();
         self.publish();
+        self.evict_clients();
         self.resume_clients();
         self.end_turn();
     }
 
     /// The last step of every turn.
     pub(super) fn end_turn(&mut self) {
-        if self.conditions.out_of_memory {
+        if self.pressure.limited {
             self.reckon_memory();
+            self.chores |= self.pressure.over > 0 && !self.pressure.stuck;
         }
         let garbage = self.ks.drain_garbage();
         if !garbage.is_empty() {
-            self.metrics.lazyfreed.add(garbage.iter().map(|g| g.effort() as u64).sum());
+            let pending = &self.host.registers.process.lazyfree_pending;
+            let objects: usize = garbage.iter().map(Garbage::objects).sum();
+            pending.fetch_add(objects as u64, Ordering::Relaxed);
             self.garbage.extend(garbage);
         }
         self.publish_keys();
     }
 
-    /// Looks at a bounded number of keys with a TTL. True when there is likely more to do at once.
-    pub fn expire_step(&mut self) -> bool {
-        if !self.host.active_expire.load(Ordering::Relaxed) {
-            return false;
+    /// Another cycle of active expiry. One that is not over yet had too little time.
+    fn begin_expiry(&mut self) {
+        if self.expiring {
+            self.metrics.expiry_cut_short.inc();
         }
-        let mut more = false;
-        for _ in 0..self.ks.databases() {
-            self.expire_db = (self.expire_db + 1) % self.ks.databases();
-            let step = self.ks.db_mut(self.expire_db).expire_step(self.now.ms(), EXPIRE_STEP);
-            more |= step.more;
+        self.expiring = true;
+        self.expire_step();
+    }
+
+    /// Looks at a bounded number of keys with a TTL, and ends the cycle when few were past their time.
+    pub(super) fn expire_step(&mut self) {
+        let started = (self.ticks.read)();
+        self.expiring = false;
+        if self.host.active_expire.load(Ordering::Relaxed) {
+            let (mut examined, mut expired) = (0, 0);
+            for _ in 0..self.ks.databases() {
+                self.expire_db = (self.expire_db + 1) % self.ks.databases();
+                let step = self.ks.db_mut(self.expire_db).expire_step(self.now.ms(), EXPIRE_STEP);
+                self.expiring |= step.more;
+                examined += step.examined;
+                expired += step.expired;
+            }
+            self.metrics.note_stale(expired as u64, examined as u64);
         }
-        more
+        self.chores |= self.expiring;
+        self.metrics.expiry_ticks.add((self.ticks.read)().wrapping_sub(started));
     }
 
     fn end_holds(&mut self) {
@@ -95,48 +113,24 @@ impl Shard {
             }
         }
         for client in doomed {
-            if let Some(session) = self.clients.get(client) {
-                session.out.clear();
-                session.in_flight = 0;
-                session.killed = true;
-            }
-            self.hang_up(client);
+            self.throw_out(client);
         }
     }
 
-    /// Compares the host's memory with `maxmemory`.
-    pub(super) fn reckon_memory(&mut self) {
-        let max = self.conf.maxmemory;
-        self.conditions.out_of_memory = max > 0 && metrics::used_memory() as u64 > max;
-    }
-
-    /// Evicts a bounded number of keys, until the host is below `maxmemory`.
-    pub(super) fn make_room(&mut self) {
-        let policy = policy(&self.conf);
-        if policy == Policy::NoEviction {
-            return self.reckon_memory();
+    /// Closes a client at once: it gets nothing more, and is not waited for.
+    pub(super) fn throw_out(&mut self, client: u32) {
+        if let Some(session) = self.clients.get(client) {
+            session.out.clear();
+            session.pending = Vec::new();
+            session.held = Vec::new();
+            session.in_flight = 0;
+            session.killed = true;
         }
-        let samples = self.conf.maxmemory_samples as usize;
-        for _ in 0..EVICT_STEP {
-            self.reckon_memory();
-            if !self.conditions.out_of_memory
-                || self.ks.evict_one(policy, samples, &mut self.rng, &self.clock).is_none()
-            {
-                return;
-            }
-        }
-        // what is left over is the next command's work: this one goes on
-        self.conditions.out_of_memory = false;
+        self.hang_up(client);
     }
 
     /// Publishes what readers of [`metrics::Metrics`] see.
     fn publish(&mut self) {
-        let stats = self.ks.stats();
-        let m = &self.metrics;
-        m.hits.set(stats.hits);
-        m.misses.set(stats.misses);
-        m.expired.set(stats.expired_lazy + stats.expired_active);
-        m.evicted.set(stats.evicted);
         self.publish_keys();
         self.publish_figures();
     }

@@ -2,7 +2,7 @@
 
 use super::{FirstKey, Queued, Shard, What, loan};
 use crate::command::ctx::Ctx;
-use crate::command::error::ErrReply;
+use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Run, Spec, flag};
 use crate::command::table;
 use crate::resp::{Args, Reply};
@@ -58,7 +58,7 @@ impl Shard {
 
     #[inline]
     fn admit(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey, bytes: &[u8]) {
-        if self.conditions.out_of_memory && spec.has(flag::DENYOOM) {
+        if self.pressure.limited && spec.has(flag::DENYOOM) {
             self.make_room();
         }
         let now_ms = self.now.ms();
@@ -188,7 +188,7 @@ impl Shard {
 
     /// What the command did besides its reply.
     #[inline]
-    fn apply_effects(&mut self, client: Option<u32>) {
+    pub(super) fn apply_effects(&mut self, client: Option<u32>) {
         if self.fx.dirty > 0 {
             self.metrics.dirty.add(self.fx.dirty);
             self.fx.dirty = 0;
@@ -244,12 +244,7 @@ pub(super) fn first_key<'a>(args: Args<'a>, key: FirstKey) -> Option<Key<'a>> {
 /// Calls the handler; true when it failed, with its error written.
 #[inline(always)]
 pub(super) fn call(ctx: &mut Ctx<'_>, spec: &'static Spec, args: Args<'_>, mark: usize) -> bool {
-    let done = match spec.run {
-        Run::Here(handler) => handler(ctx, args),
-        Run::Sub => Err(crate::command::error::arity(spec.name)),
-        Run::Above(_) => unreachable!("verbs are executed by the shard"),
-    };
-    match done {
+    match attempt(ctx, spec, args) {
         Ok(()) => false,
         Err(error) => {
             failed(ctx, &error, mark);
@@ -263,4 +258,14 @@ fn failed(ctx: &mut Ctx<'_>, error: &ErrReply, mark: usize) {
     ctx.host.metrics[ctx.me].error(error.bytes());
     ctx.out.truncate(mark);
     ctx.out.error(error.bytes());
+}
+
+/// Calls the handler.
+#[inline(always)]
+pub(super) fn attempt(ctx: &mut Ctx<'_>, spec: &'static Spec, args: Args<'_>) -> Done {
+    match spec.run {
+        Run::Here(handler) => handler(ctx, args),
+        Run::Sub => Err(crate::command::error::arity(spec.name)),
+        Run::Above(_) => unreachable!("verbs are executed by the shard"),
+    }
 }

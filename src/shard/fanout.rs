@@ -1,9 +1,11 @@
 //! Commands for siblings: forwarded whole, split by owner, or sent to everyone; and their replies.
 
-use super::execute::{call, first_key};
-use super::mail::{Batch, Forward, Mail, Ticket};
+use super::execute::{attempt, first_key};
+use super::mail::{Batch, Forward, Mail, Share, Ticket};
 use super::{FirstKey, Now, Shard};
 use crate::command::ctx::{Caller, Ctx};
+use crate::command::error::{Done, ErrReply};
+use crate::command::host::SlowEntry;
 use crate::command::spec::{Join, Route, Run, Spec};
 use crate::command::table;
 use crate::resp::args::OwnedArgs;
@@ -64,7 +66,7 @@ impl Shard {
             return;
         };
         let place = session.pipeline.wait(discard);
-        self.post(client, to, place, 0, spec, args.iter(), key);
+        self.post(client, to, (place, 0), Share::Whole, spec, args.iter(), key);
     }
 
     /// Whether the next reply of this client is not to be sent. Ends a CLIENT REPLY SKIP.
@@ -87,8 +89,8 @@ impl Shard {
         &mut self,
         client: u32,
         to: usize,
-        place: u64,
-        part: u32,
+        (place, part): (u64, u32),
+        share: Share,
         spec: &'static Spec,
         args: impl Iterator<Item = &'a [u8]>,
         key: FirstKey,
@@ -102,6 +104,8 @@ impl Shard {
             db: session.caller.db as u8,
             resp3: session.caller.resp3,
             no_touch: session.caller.no_touch,
+            local: session.caller.local,
+            share,
             args: 0,
             key_arg: key.arg,
             slot: key.slot,
@@ -131,7 +135,8 @@ impl Shard {
     /// Gives each owner the keys that are its own.
     fn split(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, step: usize, join: Join) {
         if !(args.len() - 1).is_multiple_of(step) {
-            return self.say_error(client, &crate::command::error::arity(spec.name));
+            // the handler knows what to say of it
+            return self.run_here(client, spec, args, FirstKey::default());
         }
         let mut parts: Vec<Part<'_>> = Vec::new();
         for (n, i) in (1..args.len()).step_by(step).enumerate() {
@@ -170,18 +175,29 @@ impl Shard {
                 own = Some((n, OwnedArgs::new(args)));
             } else {
                 let key = self.key_of(spec, args);
-                self.post(client, *shard, place, n as u32, spec, args.iter().copied(), key);
+                let share = Share::part(n);
+                self.post(client, *shard, (place, n as u32), share, spec, args.iter().copied(), key);
             }
         }
         if let Some((part, args)) = own {
-            let reply = self.run_part(client, spec, args.as_args());
+            let reply = self.run_part(client, spec, args.as_args(), Share::part(part));
             let pick = self.rng.next_u64();
             if let Some(session) = self.clients.get(client) {
-                session.pipeline.fill(place, part, &reply, pick);
+                let error = session.pipeline.fill(place, part, &reply, pick);
                 session.pipeline.drain(&mut session.out);
                 Shard::list(&mut self.news, client, session);
+                if let Some(error) = error {
+                    self.note_failed(spec, &error);
+                }
             }
         }
+    }
+
+    /// A command that several shards shared has failed as a whole.
+    #[cold]
+    fn note_failed(&self, spec: &Spec, error: &[u8]) {
+        self.metrics.error(error);
+        self.metrics.command(spec.id).failed.inc();
     }
 
     fn key_of(&self, spec: &Spec, args: &[&[u8]]) -> FirstKey {
@@ -194,30 +210,69 @@ impl Shard {
     }
 
     /// Executes our own part of a scattered command.
-    fn run_part(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) -> Vec<u8> {
+    fn run_part(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, share: Share) -> Vec<u8> {
         let Some(session) = self.clients.get(client) else {
             return Vec::new();
         };
         let caller = session.caller.clone();
         let mut out = Vec::new();
-        self.run_for(caller, spec, args, FirstKey::default(), &mut out);
+        if let Some(slow) = self.run_for(caller, spec, args, FirstKey::default(), share, &mut out) {
+            self.log_slow(self.at.me, slow, Some(client));
+        }
         out
     }
 
-    /// Executes a command for a client that is not a session here.
+    /// Executes a command, or a share of one, for a client that need not be a session here. What
+    /// SLOWLOG is to show of it, without who sent it.
     pub(super) fn run_for(
         &mut self,
         mut caller: Caller,
         spec: &'static Spec,
         args: Args<'_>,
         key: FirstKey,
+        share: Share,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<SlowEntry> {
         let started = (self.ticks.read)();
-        if let Run::Above(verb) = spec.run {
-            return self.host_verb(verb, &caller, args, out);
-        }
         let mark = out.len();
+        let done = match spec.run {
+            Run::Above(verb) => self.host_verb(verb, &caller, args, out),
+            _ => self.run_handler(&mut caller, spec, args, key, out),
+        };
+        let ticks = (self.ticks.read)().wrapping_sub(started);
+        if let Err(error) = &done {
+            out.truncate(mark);
+            Reply::new(out, false).error(error.bytes());
+        }
+        self.count(spec, share, ticks, done.err());
+        self.apply_effects(None);
+        (ticks >= self.slow_ticks).then(|| self.slow_entry(spec, args, ticks)).flatten()
+    }
+
+    /// Books an execution.
+    fn count(&self, spec: &Spec, share: Share, ticks: u64, error: Option<ErrReply>) {
+        let stats = self.metrics.command(spec.id);
+        if share == Share::Rest {
+            stats.ticks.add(ticks);
+            return;
+        }
+        self.metrics.commands.inc();
+        stats.record(ticks);
+        if share == Share::Whole
+            && let Some(error) = error
+        {
+            self.note_failed(spec, error.bytes());
+        }
+    }
+
+    fn run_handler(
+        &mut self,
+        caller: &mut Caller,
+        spec: &'static Spec,
+        args: Args<'_>,
+        key: FirstKey,
+        out: &mut Vec<u8>,
+    ) -> Done {
         let mut clock = self.clock;
         clock.no_touch = caller.no_touch;
         let mut ctx = Ctx {
@@ -229,14 +284,13 @@ impl Shard {
             conf: &self.conf,
             rng: &mut self.rng,
             fx: &mut self.fx,
-            caller: &mut caller,
+            caller,
             host: &self.host,
             view: &self.view,
             me: self.at.me,
             first_key: first_key(args, key),
         };
-        let failed = call(&mut ctx, spec, args, mark);
-        self.after(spec, args, started, failed, None);
+        attempt(&mut ctx, spec, args)
     }
 
     /// Mail from sibling `from`.
@@ -255,8 +309,10 @@ impl Shard {
             Mail::Borrow { loan, slots } => self.wish(from, loan, slots),
             Mail::Lend { loan, tables } => self.lent(from, loan, tables),
             Mail::Return { tables } => self.give_back(tables),
+            // the turn's end makes room
+            Mail::Crowded => {}
             Mail::Replies(mut batch) => {
-                self.deliver(&batch);
+                self.deliver(from, &mut batch);
                 batch.recycle();
                 if self.pool.len() < self.at.shards * 4 {
                     self.pool.push(batch);
@@ -285,8 +341,11 @@ impl Shard {
             caller.db = f.db as usize;
             caller.resp3 = f.resp3;
             caller.no_touch = f.no_touch;
+            caller.local = f.local;
             let key = FirstKey { arg: f.key_arg, slot: f.slot, hash: f.hash };
-            self.run_for(caller.clone(), spec, args, key, &mut replies);
+            if let Some(slow) = self.run_for(caller.clone(), spec, args, key, f.share, &mut replies) {
+                batch.slow.push((standing.next as u32, slow));
+            }
             ends.push(replies.len() as u32);
             standing.at += f.args as usize;
             standing.next += 1;
@@ -322,8 +381,13 @@ impl Shard {
         deep.iter().for_each(|f| self.ks.db(f.db as usize).prefetch_chained(f.slot, f.hash));
     }
 
-    /// Gives replies to the clients that wait for them.
-    fn deliver(&mut self, batch: &Batch) {
+    /// Gives sibling `of`'s replies to the clients that wait for them.
+    fn deliver(&mut self, of: usize, batch: &mut Batch) {
+        for (n, slow) in std::mem::take(&mut batch.slow) {
+            let t = batch.commands[n as usize].ticket;
+            let client = self.clients.get_same(t.client, t.generation).map(|_| t.client);
+            self.log_slow(of, slow, client);
+        }
         let mut from = 0;
         for (f, &end) in batch.commands.iter().zip(&batch.ends) {
             let reply = &batch.replies[from..end as usize];
@@ -332,13 +396,16 @@ impl Shard {
             let pick = self.rng.next_u64();
             if let Some(session) = self.clients.get_same(t.client, t.generation) {
                 session.learn_reply(reply.len());
-                session.pipeline.fill(t.place, t.part as usize, reply, pick);
+                let error = session.pipeline.fill(t.place, t.part as usize, reply, pick);
                 session.pipeline.drain(&mut session.out);
                 if session.hold == Hold::Output && session.has_drained() {
                     session.hold = Hold::None;
                     self.resume.push(t.client);
                 }
                 Shard::list(&mut self.news, t.client, session);
+                if let Some(error) = error {
+                    self.note_failed(table::by_id(f.spec), &error);
+                }
             }
         }
     }

@@ -38,6 +38,31 @@ impl Rates {
     }
 }
 
+/// Seconds over which the largest buffers of clients are remembered.
+const RECENT: usize = 8;
+
+/// The largest input and output of a client, second by second.
+#[derive(Debug, Default)]
+pub(super) struct Peaks {
+    second: u64,
+    slots: [[u64; 2]; RECENT],
+}
+
+impl Peaks {
+    /// Takes what is at `second`; the largest of late.
+    fn note(&mut self, second: u64, now: [u64; 2]) -> [u64; 2] {
+        if second != self.second {
+            let passed = second.saturating_sub(self.second).min(RECENT as u64);
+            (0..passed).for_each(|n| self.slots[((second - n) % RECENT as u64) as usize] = [0; 2]);
+            self.second = second;
+        }
+        let slot = &mut self.slots[(second % RECENT as u64) as usize];
+        *slot = [slot[0].max(now[0]), slot[1].max(now[1])];
+        let largest = |i: usize| self.slots.iter().map(|s| s[i]).max().unwrap_or(0);
+        [largest(0), largest(1)]
+    }
+}
+
 /// From how many ticks on a command is of interest to SLOWLOG or LATENCY.
 pub(super) fn slow_ticks(conf: &Config, per_us: f64) -> u64 {
     let ticks = |us: u64| (us as f64 * per_us) as u64;
@@ -52,7 +77,7 @@ pub(super) fn slow_ticks(conf: &Config, per_us: f64) -> u64 {
 }
 
 impl Shard {
-    /// How many keys each database has, where others see it.
+    /// How many keys each database has, and what became of keys, where others see it.
     #[inline]
     pub(super) fn publish_keys(&self) {
         let m = &self.metrics;
@@ -60,6 +85,11 @@ impl Shard {
             m.keys[i].set(db.len() as u64);
             m.volatile[i].set(db.volatile_len() as u64);
         }
+        let stats = self.ks.stats();
+        m.hits.set(stats.hits);
+        m.misses.set(stats.misses);
+        m.expired.set(stats.expired_lazy + stats.expired_active);
+        m.evicted.set(stats.evicted);
     }
 
     /// Rates, and what the clients cost.
@@ -72,18 +102,37 @@ impl Shard {
         let (mut bytes, mut input, mut output) = (0, 0, 0);
         for (_, session) in self.clients.iter() {
             bytes += session.memory();
-            input = input.max(session.pending.len() + session.held.len());
+            input = input.max(session.pending.capacity() + session.held.capacity());
             output = output.max(session.output());
         }
         m.client_bytes.set(bytes as u64);
-        m.max_input.set(input as u64);
-        m.max_output.set(output as u64);
+        let [input, output] = self.peaks.note(self.now.ms() / 1000, [input as u64, output as u64]);
+        m.max_input.set(input);
+        m.max_output.set(output);
         m.data_bytes.set(self.ks.bytes() as u64);
     }
 
-    /// A command took long enough for SLOWLOG or LATENCY.
+    /// A command of a client of ours took long enough for SLOWLOG or LATENCY.
     #[cold]
     pub(super) fn note_slow(&mut self, spec: &'static Spec, args: Args<'_>, ticks: u64, client: Option<u32>) {
+        if let Some(entry) = self.slow_entry(spec, args, ticks) {
+            self.log_slow(self.at.me, entry, client);
+        }
+    }
+
+    /// Puts an entry into the log of the shard that executed it, with the name of who sent it.
+    pub(super) fn log_slow(&mut self, shard: usize, mut entry: SlowEntry, client: Option<u32>) {
+        if let Some(session) = client.and_then(|client| self.clients.get(client)) {
+            entry.addr.clone_from(&session.addr);
+            entry.name.clone_from(&session.caller.name);
+        }
+        self.host.registers.slow_log(shard).push(entry, self.conf.slowlog_max_len as usize);
+    }
+
+    /// A command took long enough for SLOWLOG or LATENCY: books it for the one, and what the other
+    /// is to show if it was slow enough for that too.
+    #[cold]
+    pub(super) fn slow_entry(&mut self, spec: &Spec, args: Args<'_>, ticks: u64) -> Option<SlowEntry> {
         let us = (ticks as f64 / self.ticks.per_us) as u64;
         let time = self.now.ms() / 1000;
         let registers = &self.host.registers;
@@ -93,13 +142,11 @@ impl Shard {
             registers.spikes(self.at.me).add(event, time, us / 1000);
         }
         let slow = u64::try_from(self.conf.slowlog_log_slower_than).is_ok_and(|least| us >= least);
-        if slow && !spec.has(flag::SKIP_SLOWLOG) {
-            let session = client.and_then(|client| self.clients.get(client));
-            let (addr, name) = session.map(|s| (s.addr.clone(), s.caller.name.clone())).unwrap_or_default();
+        (slow && !spec.has(flag::SKIP_SLOWLOG)).then(|| {
             let id = registers.slow_entries.fetch_add(1, Relaxed);
-            let entry = SlowEntry { id, time, duration: us, args: shortened(args), addr, name };
-            registers.slow_log(self.at.me).push(entry, self.conf.slowlog_max_len as usize);
-        }
+            let (addr, name) = Default::default();
+            SlowEntry { id, time, duration: us, args: shortened(args), addr, name }
+        })
     }
 }
 
@@ -118,6 +165,16 @@ mod tests {
         }
         assert_eq!(last, [50, 10_000, 0]);
         assert_eq!(rates.sample(5000, [660, 32_000, 0]).unwrap()[0], 46);
+    }
+
+    #[test]
+    fn peaks_are_forgotten_after_some_seconds() {
+        let mut peaks = Peaks::default();
+        assert_eq!(peaks.note(100, [5, 70]), [5, 70]);
+        assert_eq!(peaks.note(100, [3, 80]), [5, 80]);
+        assert_eq!(peaks.note(107, [4, 0]), [5, 80]);
+        assert_eq!(peaks.note(108, [0, 0]), [4, 0]);
+        assert_eq!(peaks.note(1_000_000, [1, 2]), [1, 2]);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! asks for after it, and goes first: what one client sent is executed in order.
 
 use super::fanout::Standing;
-use super::mail::{Mail, Tables, Ticket};
+use super::mail::{Mail, Share, Tables, Ticket};
 use super::{FirstKey, Shard};
 use crate::command::ctx::Caller;
 use crate::command::spec::{Begin, Route, Spec, flag};
@@ -203,7 +203,11 @@ impl Shard {
             self.put_tables(tables);
         }
         let mut reply = Vec::new();
-        self.run_for(caller, spec, args.as_args(), FirstKey::default(), &mut reply);
+        let key = FirstKey::default();
+        if let Some(slow) = self.run_for(caller, spec, args.as_args(), key, Share::Whole, &mut reply) {
+            let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);
+            self.log_slow(self.at.me, slow, client);
+        }
         for (owner, slots) in needs {
             if owner == self.at.me {
                 self.unlend(&slots);

@@ -3,6 +3,7 @@
 //! All commands that one turn sends to one sibling travel as one [`Batch`]. The sibling writes the
 //! replies into the same box and sends it back, so the request's memory returns to its own core.
 
+use crate::command::host::SlowEntry;
 use crate::resp::{Args, Span};
 use crate::session::pipeline::Place;
 use crate::slot::Slot;
@@ -24,6 +25,8 @@ pub enum Mail {
     Return {
         tables: Tables,
     },
+    /// The host is above `maxmemory`, and the receiver has keys that may go.
+    Crowded,
 }
 
 /// Slots' tables on loan: for each database, the same slots in the same order.
@@ -38,6 +41,23 @@ pub struct Ticket {
     pub part: u32,
 }
 
+/// How much of what a client sent an execution is. However many shards share a command, the host
+/// counts it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    Whole,
+    /// The part that stands for all in the counts; whether the whole failed is known at the join.
+    First,
+    Rest,
+}
+
+impl Share {
+    /// Part number `part` of several.
+    pub fn part(part: usize) -> Share {
+        if part == 0 { Share::First } else { Share::Rest }
+    }
+}
+
 /// A command on its way to the shard that executes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Forward {
@@ -47,6 +67,9 @@ pub struct Forward {
     pub db: u8,
     pub resp3: bool,
     pub no_touch: bool,
+    /// The client is on this machine.
+    pub local: bool,
+    pub share: Share,
     pub args: u32,
     /// The first key: which argument, its slot and its hash (seeds are the host's). 0 without a key.
     pub key_arg: u32,
@@ -63,6 +86,8 @@ pub struct Batch {
     pub replies: Vec<u8>,
     /// Where each command's reply ends in `replies`.
     pub ends: Vec<u32>,
+    /// Commands, by their number, that were slow. Who sent them is known where they came from.
+    pub slow: Vec<(u32, SlowEntry)>,
 }
 
 impl Batch {
@@ -102,5 +127,6 @@ impl Batch {
         self.commands.clear();
         self.replies.clear();
         self.ends.clear();
+        self.slow.clear();
     }
 }

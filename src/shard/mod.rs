@@ -9,7 +9,7 @@
 //! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
 //!   `loan` lends slots to a command that spans shards.
 //! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
-//! - `cron` is what time alone makes happen: expiry, eviction, timeouts.
+//! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
 mod clients;
 mod cron;
@@ -19,6 +19,7 @@ mod figures;
 mod loan;
 pub mod mail;
 mod others;
+mod pressure;
 mod turn;
 mod verbs;
 
@@ -38,7 +39,7 @@ use crate::metrics::Metrics;
 use crate::resp::Span;
 use crate::session::gate::Conditions;
 use crate::session::route::Place;
-use crate::store::{Clock, Garbage, Hasher, Keyspace};
+use crate::store::{Clock, Garbage, Hasher, Keyspace, LazyFree};
 use crate::util::rng::Rng;
 use clients::Clients;
 use mail::{Batch, Mail};
@@ -153,8 +154,14 @@ pub struct Shard {
     pool: Vec<Box<Batch>>,
     garbage: Vec<Garbage>,
     expire_db: usize,
+    /// A cycle of active expiry has more to do.
+    expiring: bool,
+    chores: bool,
+    pressure: pressure::Pressure,
     rates: figures::Rates,
-    shutdown: Option<bool>,
+    peaks: figures::Peaks,
+    /// Calls of SHUTDOWN ABORT when a client of ours asked for SHUTDOWN.
+    shutdown: Option<u64>,
     sleep_until: u64,
     /// Ticks from which a command is slow enough for SLOWLOG or LATENCY.
     slow_ticks: u64,
@@ -192,7 +199,11 @@ impl Shard {
             pool: Vec::new(),
             garbage: Vec::new(),
             expire_db: 0,
+            expiring: false,
+            chores: false,
+            pressure: pressure::Pressure::default(),
             rates: figures::Rates::default(),
+            peaks: figures::Peaks::default(),
             shutdown: None,
             sleep_until: 0,
             slow_ticks: u64::MAX,
@@ -212,6 +223,7 @@ impl Shard {
             self.configure();
         }
         self.metrics.turns.inc();
+        self.begin_pressure();
     }
 
     /// Derives from the configuration what every command asks.
@@ -222,7 +234,13 @@ impl Shard {
         self.clock.lfu_decay_time = conf.lfu_decay_time;
         self.conditions.auth_required = !conf.requirepass.is_empty();
         self.slow_ticks = figures::slow_ticks(conf, self.ticks.per_us);
-        self.reckon_memory();
+        let lazy = LazyFree {
+            expire: conf.lazyfree_lazy_expire,
+            evict: conf.lazyfree_lazy_eviction,
+            server_del: conf.lazyfree_lazy_server_del,
+        };
+        self.ks.iter_mut().for_each(|db| db.lazy = lazy);
+        self.configure_pressure();
     }
 
     /// Mail for siblings and answers to them, one batch each.
@@ -238,9 +256,10 @@ impl Shard {
         std::mem::take(&mut self.garbage)
     }
 
-    /// SHUTDOWN was asked for: `Some(save)`.
-    pub fn wants_shutdown(&self) -> Option<bool> {
-        self.shutdown
+    /// Whether there are values for [`Shard::take_garbage`].
+    #[inline]
+    pub fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty()
     }
 
     /// The shard must not run before this time in ms (DEBUG SLEEP).

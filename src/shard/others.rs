@@ -14,20 +14,20 @@ const USER: &str = "default";
 
 impl Shard {
     /// This shard's part of a verb that every shard takes part in.
-    pub(super) fn host_verb(&mut self, verb: Verb, caller: &Caller, args: Args<'_>, out: &mut Vec<u8>) {
-        let mark = out.len();
-        let done = match verb {
+    pub(super) fn host_verb(
+        &mut self,
+        verb: Verb,
+        caller: &Caller,
+        args: Args<'_>,
+        out: &mut Vec<u8>,
+    ) -> Done {
+        match verb {
             Verb::ClientList => self.client_list(caller, args, out),
             Verb::ClientKill => self.client_kill(caller, args, out),
             Verb::ClientPause => self.client_pause(args, out),
             Verb::ClientUnpause => self.client_unpause(out),
             Verb::ClientUnblock => client_unblock(args, out),
             _ => unreachable!("{verb:?} is no business of other shards"),
-        };
-        if let Err(error) = done {
-            self.metrics.error(error.bytes());
-            out.truncate(mark);
-            Reply::new(out, false).error(error.bytes());
         }
     }
 
@@ -79,15 +79,11 @@ impl Shard {
         let doomed: Vec<u32> =
             self.clients.iter().filter(|(_, s)| filter.takes(s, caller, now)).map(|(i, _)| i).collect();
         for &client in &doomed {
-            if let Some(session) = self.clients.get(client)
-                && session.caller.id != caller.id
-            {
-                // it gets nothing more, and must not be waited for
-                session.out.clear();
-                session.in_flight = 0;
-                session.killed = true;
+            match self.clients.get(client).is_some_and(|s| s.caller.id == caller.id) {
+                // its own reply comes first
+                true => self.hang_up(client),
+                false => self.throw_out(client),
             }
-            self.hang_up(client);
         }
         let mut out = Reply::new(out, caller.resp3);
         match (old_form, doomed.len()) {

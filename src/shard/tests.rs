@@ -309,12 +309,12 @@ fn shutdown_and_its_abort() {
         ],
     );
     assert_eq!(rig.send(a, b"SHUTDOWN NOSAVE\r\nPING\r\n"), "");
-    assert_eq!(rig.shards[0].wants_shutdown(), Some(false));
+    assert_eq!(rig.host.registers.shutdown.asked(), Some(false));
     assert_eq!(rig.run(b, "SHUTDOWN ABORT"), "+OK|");
-    assert_eq!(rig.shards[0].wants_shutdown(), None);
+    assert_eq!(rig.host.registers.shutdown.asked(), None);
     assert_eq!(rig.output(a), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n+PONG\r\n");
     assert_eq!(rig.run(a, "SHUTDOWN"), "");
-    assert_eq!(rig.shards[0].wants_shutdown(), Some(true));
+    assert_eq!(rig.host.registers.shutdown.asked(), Some(true));
 }
 
 #[test]
@@ -445,4 +445,193 @@ fn debug_spans_the_shards() {
     assert_eq!(three.run(b, "DEBUG SLEEP 2"), "+OK|");
     let until = three.now.ms() + 2000;
     assert!(three.shards.iter().all(|s| s.sleeps_until() == until));
+}
+
+/// The line of `name` in a section of INFO.
+fn figure(rig: &mut Rig, client: Client, section: &str, name: &str) -> String {
+    let text = rig.send(client, format!("INFO {section}\r\n").as_bytes());
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+    line.unwrap_or("none").to_owned()
+}
+
+/// What INFO counts of a command without its time: calls, rejected, failed.
+fn counts(rig: &mut Rig, client: Client, command: &str) -> String {
+    let line = figure(rig, client, "commandstats", &format!("cmdstat_{command}"));
+    let shown = line.split(',').filter(|f| !f.starts_with("usec"));
+    shown.map(|f| f.rsplit('=').next().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_command_counts_once_however_many_shards_share_it() {
+    let mut rig = Rig::new(3, false);
+    let a = rig.connect(1, Door::Front);
+    // keys of all three shards; the client's own takes no part in the second MGET
+    let keys: Vec<String> = (0..3)
+        .map(|owner| {
+            let hasher = Hasher::new(1);
+            let of = |n: &u32| even_share(owner, 3).1 >= hasher.key(format!("k{n}").as_bytes()).slot;
+            let above = |n: &u32| even_share(owner, 3).0 <= hasher.key(format!("k{n}").as_bytes()).slot;
+            format!("k{}", (0..).find(|n| of(n) && above(n)).unwrap())
+        })
+        .collect();
+    let [x, y, z] = [&keys[0], &keys[1], &keys[2]];
+    rig.check(
+        a,
+        &[
+            (&format!("MSET {x} 1 {y} 2 {z} 3"), "+OK|"),
+            (&format!("MGET {x} {y} {z}"), "*3|$1|1|$1|2|$1|3|"),
+            (&format!("MGET {x} {z}"), "*2|$1|1|$1|3|"),
+            (&format!("MSET {x} 1 {y}"), "-ERR wrong number of arguments for 'mset' command|"),
+            (&format!("DEL {x} {z}"), ":2|"),
+            (&format!("GET {z}"), "$-1|"),
+            (&format!("HGET {z} f"), "$-1|"),
+            (&format!("RENAME {y} {x}"), "+OK|"),
+            (&format!("LPUSH {x} e"), "-WRONGTYPE Operation against a key holding the wrong kind of value|"),
+            ("DBSIZE", ":1|"),
+            ("KEYS nosuch", "*0|"),
+            ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range|"),
+            ("FLUSHALL MAYBE", "-ERR syntax error|"),
+            ("FLUSHALL", "+OK|"),
+            ("RANDOMKEY", "$-1|"),
+            ("CLIENT KILL ID 99", ":0|"),
+            ("CLIENT KILL ID 0", "-ERR client-id should be greater than 0|"),
+            ("DEBUG SLEEP 0", "-ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.|"),
+        ],
+    );
+    for (command, want) in [
+        ("mset", "2 0 1"),
+        ("mget", "2 0 0"),
+        ("del", "1 0 0"),
+        ("get", "1 0 0"),
+        ("hget", "1 0 0"),
+        ("rename", "1 0 0"),
+        ("lpush", "1 0 1"),
+        ("dbsize", "1 0 0"),
+        ("keys", "1 0 0"),
+        ("scan", "1 0 1"),
+        ("flushall", "2 0 1"),
+        ("randomkey", "1 0 0"),
+        ("client|kill", "2 0 1"),
+        ("debug", "1 0 1"),
+    ] {
+        assert_eq!(counts(&mut rig, a, command), want, "{command}");
+    }
+    assert_eq!(figure(&mut rig, a, "errorstats", "errorstat_ERR"), "count=5");
+    assert_eq!(figure(&mut rig, a, "errorstats", "errorstat_WRONGTYPE"), "count=1");
+    let total: u64 = rig.host.metrics.iter().map(|m| m.commands.get()).sum();
+    // 18 commands and 17 times INFO
+    assert_eq!(total, 18 + 16);
+    assert_eq!(figure(&mut rig, a, "stats", "total_commands_processed"), "34");
+}
+
+#[test]
+fn errors_of_a_shared_command_count_even_without_a_reply() {
+    let mut rig = Rig::new(2, false);
+    let a = rig.connect(0, Door::Front);
+    assert_eq!(rig.send(a, b"CLIENT REPLY OFF\r\nFLUSHALL MAYBE\r\nCLIENT REPLY ON\r\n"), "+OK\r\n");
+    assert_eq!(counts(&mut rig, a, "flushall"), "1 0 1");
+    assert_eq!(figure(&mut rig, a, "errorstats", "errorstat_ERR"), "count=1");
+}
+
+#[test]
+fn forwarded_commands_are_logged_with_who_sent_them() {
+    let mut rig = Rig::new(2, false);
+    let a = rig.connect(0, Door::Front);
+    rig.run(a, "CLIENT SETNAME me");
+    rig.run(a, "CONFIG SET slowlog-log-slower-than 500");
+    let hasher = Hasher::new(1);
+    let owned_by = |shard| {
+        (0..).map(|n| format!("k{n}")).find(|k| {
+            let (from, to) = even_share(shard, 2);
+            (from..=to).contains(&hasher.key(k.as_bytes()).slot)
+        })
+    };
+    let (near, far) = (owned_by(0).unwrap(), owned_by(1).unwrap());
+    commands_take(700);
+    rig.run(a, &format!("GET {far}"));
+    rig.run(a, &format!("MSET {near} 1 {far} 2"));
+    rig.run(a, &format!("RENAME {near} {far}"));
+    commands_take(1);
+    let log = rig.run(a, "SLOWLOG GET");
+    // the parts of MSET are two: each was slow
+    assert!(log.starts_with("*4|"), "{log}");
+    assert_eq!(log.matches("$14|10.0.0.1:50001|$2|me|").count(), 4, "{log}");
+    assert!(log.contains(&format!("*2|$3|GET|${}|{far}|$14|10.0.0.1", far.len())), "{log}");
+}
+
+#[test]
+fn debug_by_local_clients_reaches_all_shards() {
+    use crate::config::types::ProtectedAction;
+    let mut rig = Rig::with(2, false, |host| {
+        host.live.update(|conf| conf.enable_debug_command = ProtectedAction::Local);
+    });
+    let now = rig.now;
+    let open = |rig: &mut Rig, addr: &str| Client {
+        shard: 0,
+        number: rig.shards[0].open(Door::Front, "10.0.0.1:9".into(), addr.into(), 9, now).unwrap(),
+    };
+    let (near, far) = (open(&mut rig, "127.0.0.1:6379"), open(&mut rig, "10.0.0.9:6379"));
+    assert_eq!(rig.run(near, "DEBUG POPULATE 10"), "+OK|");
+    assert_eq!(rig.run(near, "DBSIZE"), ":10|");
+    assert!(rig.run(far, "DEBUG POPULATE 10").starts_with("-ERR DEBUG command not allowed"));
+}
+
+#[test]
+fn shutdown_is_asked_for_and_aborted_by_any_shard() {
+    let mut rig = Rig::new(2, true);
+    let (a, b) = (rig.connect(0, Door::Own), rig.connect(1, Door::Own));
+    assert_eq!(rig.send(a, b"SHUTDOWN NOSAVE\r\nPING\r\n"), "");
+    assert_eq!(rig.host.registers.shutdown.asked(), Some(false));
+    assert_eq!(rig.run(b, "SHUTDOWN ABORT"), "+OK|");
+    assert_eq!(rig.run(b, "SHUTDOWN ABORT"), "-ERR No shutdown in progress.|");
+    assert_eq!(rig.host.registers.shutdown.asked(), None);
+    assert_eq!(rig.output(a), "");
+    rig.tick();
+    assert_eq!(rig.output(a), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n+PONG\r\n");
+    assert_eq!(rig.run(b, "SHUTDOWN SAVE"), "");
+    rig.tick();
+    assert_eq!(rig.host.registers.shutdown.asked(), Some(true));
+}
+
+#[test]
+fn a_cycle_of_expiry_goes_on_until_few_are_left() {
+    let mut rig = Rig::new(1, false);
+    let a = rig.connect(0, Door::Front);
+    for i in 0..5000 {
+        rig.run(a, &format!("SET k{i} v PX {}", if i % 100 == 0 { 90_000 } else { 1000 }));
+    }
+    rig.pass_ms(1001);
+    rig.tick();
+    let mut steps = 0;
+    while rig.shards[0].has_chores() {
+        rig.shards[0].chores(rig.now);
+        steps += 1;
+    }
+    assert!((10..100).contains(&steps), "{steps}");
+    rig.tick();
+    assert_eq!(rig.run(a, "DBSIZE"), ":50|");
+    assert_eq!(figure(&mut rig, a, "stats", "expired_keys"), "4950");
+    assert_eq!(figure(&mut rig, a, "stats", "expired_time_cap_reached_count"), "0");
+    let stale: f64 = figure(&mut rig, a, "stats", "expired_stale_perc").parse().unwrap();
+    assert!(stale > 10.0, "{stale}");
+}
+
+#[test]
+fn the_largest_clients_of_the_host_go_first() {
+    let mut rig = Rig::new(2, false);
+    let clients: Vec<Client> = (0..6).map(|i| rig.connect(i % 2, Door::Front)).collect();
+    for (i, &client) in clients.iter().enumerate() {
+        // an unfinished command keeps its bytes
+        let len = i * 100_000;
+        let started = format!("*2\r\n$4\r\nECHO\r\n${}\r\n{}", len + 1000, "x".repeat(len));
+        rig.send(client, started.as_bytes());
+    }
+    rig.tick();
+    let a = rig.connect(0, Door::Front);
+    rig.run(a, "CONFIG SET maxmemory-clients 900000");
+    rig.tick();
+    rig.tick();
+    let gone: Vec<bool> = clients.iter().map(|&c| rig.is_done(c)).collect();
+    assert_eq!(gone, [false, false, false, false, true, true]);
+    assert_eq!(figure(&mut rig, a, "stats", "evicted_clients"), "2");
 }

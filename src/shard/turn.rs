@@ -293,8 +293,9 @@ impl Shard {
 /// Makes room for the rest of a big bulk, in steps that a client has to fill before it gets more.
 fn reserve(session: &mut Session) {
     let wants = session.parser.wants();
-    let have = session.pending.len();
-    if wants > have && session.pending.capacity() < wants {
-        session.pending.reserve_exact((wants - have).min(have.max(crate::limits::KEEP_BUFFER)));
+    let (have, room) = (session.pending.len(), session.pending.capacity());
+    // each step copies what is there: it is taken when the last one is filled, and is a long one
+    if wants > room && room - have < crate::limits::RECV_BUFFER as usize {
+        session.pending.reserve_exact((wants - have).min((have * 3).max(crate::limits::KEEP_BUFFER)));
     }
 }

@@ -52,8 +52,7 @@ impl Shard {
             | Verb::ClientUnblock
             | Verb::ClientUnpause => {
                 let caller = self.clients.get(client).map(|s| s.caller.clone()).unwrap_or_default();
-                self.host_verb(verb, &caller, args, &mut out);
-                Ok(())
+                self.host_verb(verb, &caller, args, &mut out)
             }
         };
         if let Err(error) = &done {
@@ -196,25 +195,30 @@ impl Shard {
         if (abort && (save || nosave || haste)) || (save && nosave) {
             return Err(SYNTAX);
         }
+        let shutdown = &self.host.registers.shutdown;
         if abort {
-            self.shutdown.take().ok_or(NO_SHUTDOWN)?;
-            self.release(UNTIL_SHUTDOWN, Some(&SHUTDOWN_ABORTED));
+            if !shutdown.abort() {
+                return Err(NO_SHUTDOWN);
+            }
+            self.release_if_aborted();
             out.extend_from_slice(b"+OK\r\n");
             return Ok(());
         }
-        self.shutdown = Some(save || (!nosave && !self.conf.save.0.is_empty()));
+        self.shutdown = Some(shutdown.ask(save || (!nosave && !self.conf.save.0.is_empty())));
         self.session(client).hold = UNTIL_SHUTDOWN;
         Ok(())
     }
 
-    /// Ends `hold` for all clients that it holds.
-    fn release(&mut self, hold: Hold, error: Option<&ErrReply>) {
+    /// Lets clients go on that asked for a SHUTDOWN which was aborted, here or on another shard.
+    pub(super) fn release_if_aborted(&mut self) {
+        if self.shutdown.is_none_or(|asked| self.host.registers.shutdown.aborts() == asked) {
+            return;
+        }
+        self.shutdown = None;
         let held: Vec<u32> =
-            self.clients.iter().filter(|(_, s)| s.hold == hold).map(|(client, _)| client).collect();
+            self.clients.iter().filter(|(_, s)| s.hold == UNTIL_SHUTDOWN).map(|(client, _)| client).collect();
         for client in held {
-            if let Some(error) = error {
-                self.say_error(client, error);
-            }
+            self.say_error(client, &SHUTDOWN_ABORTED);
             self.session(client).hold = Hold::None;
             self.resume.push(client);
         }

@@ -137,6 +137,13 @@ impl SlotTable {
     }
 }
 
+/// The whole contents of a database that was cleared.
+pub struct Tables {
+    #[allow(dead_code, reason = "it is only there to be dropped")]
+    tables: Box<[Table; SLOTS]>,
+    pub(super) keys: usize,
+}
+
 /// A key and its value, in place.
 #[derive(Clone, Copy)]
 pub struct EntryRef<'a> {
@@ -570,11 +577,15 @@ impl Db {
         std::mem::take(&mut self.garbage)
     }
 
-    /// Empties the database. Dropping what it returns frees the keys.
+    /// Empties the database, however much is in it, by giving all of its tables away. Dropping what
+    /// it returns frees the keys.
     pub fn clear(&mut self) -> Garbage {
-        let slots = (0..SLOTS).filter(|&s| self.tables[s].len() > 0).map(|s| s as Slot);
-        let slots: Vec<Slot> = slots.collect();
-        Garbage::Slots(slots.into_iter().map(|slot| self.take_slot(slot)).collect())
+        let keys = self.len();
+        self.groups = [Count::default(); GROUPS];
+        (self.used, self.fading) = (Bitmap([0; SLOTS / 64]), Bitmap([0; SLOTS / 64]));
+        self.sum = Tally { len: 0, volatile: 0, bytes: 0 };
+        let tables = std::mem::replace(&mut self.tables, empty_tables());
+        Garbage::Database(Tables { tables, keys })
     }
 
     /// Takes a slot's whole table out, by moving one pointer.

@@ -1,6 +1,6 @@
 //! Values that have left the store: for RENAME, MOVE, COPY and STORE, and for freeing elsewhere.
 
-use super::db::SlotTable;
+use super::db::Tables;
 use super::entry::{Entry, Payload};
 use super::strings;
 use crate::limits::INLINE_VALUE;
@@ -88,15 +88,15 @@ pub(super) fn is_big(object: &Object) -> bool {
 #[must_use]
 pub enum Garbage {
     Object(Box<Object>),
-    Slots(Vec<SlotTable>),
+    Database(Tables),
 }
 
 impl Garbage {
-    /// Keys or elements in it, about.
-    pub fn effort(&self) -> usize {
+    /// Values in it, as Redis counts them: a database is its keys, a collection is one.
+    pub fn objects(&self) -> usize {
         match self {
-            Garbage::Object(object) => object.free_effort(),
-            Garbage::Slots(slots) => slots.iter().map(SlotTable::len).sum(),
+            Garbage::Object(_) => 1,
+            Garbage::Database(tables) => tables.keys,
         }
     }
 }

@@ -739,7 +739,7 @@ fn big_values_become_garbage_only_when_asked() {
     db.lazy.server_del = true;
     db.set_object(&key, set_of(100), Ttl::Clear, &clock());
     db.set_str(&key, b"v", Ttl::Clear, &clock());
-    assert_eq!(keyspace.drain_garbage().iter().map(Garbage::effort).collect::<Vec<_>>(), [100]);
+    assert_eq!(keyspace.drain_garbage().iter().map(Garbage::objects).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -751,7 +751,7 @@ fn clearing_and_swapping_databases() {
     keyspace.swap(0, 2);
     assert_eq!([0, 1, 2].map(|i| keyspace.db(i).len()), [0, 0, 1000]);
     let garbage = keyspace.db_mut(2).clear();
-    assert_eq!((garbage.effort(), keyspace.len(), keyspace.bytes()), (1000, 0, 0));
+    assert_eq!((garbage.objects(), keyspace.len(), keyspace.bytes()), (1000, 0, 0));
     check_counts(keyspace.db(2));
     std::thread::spawn(move || drop(garbage)).join().unwrap();
     let (a, b) = keyspace.two_mut(2, 0);

@@ -68,7 +68,7 @@ const BAD_THRESHOLD: ErrReply =
 pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let allowed = match ctx.conf.enable_debug_command {
         ProtectedAction::Yes => true,
-        ProtectedAction::Local => ctx.caller.is_local(),
+        ProtectedAction::Local => ctx.caller.local,
         ProtectedAction::No => false,
     };
     if !allowed {

@@ -115,7 +115,7 @@ fn who_may() {
     w.check(&[("DEBUG SLEEP 0", no), ("DEBUG HELP", no)]);
     w.conf.enable_debug_command = ProtectedAction::Local;
     w.check(&[("DEBUG SLEEP 0", "+OK|")]);
-    w.caller.local_ip = "10.0.0.1".into();
+    w.caller.local = false;
     w.check(&[("DEBUG SLEEP 0", no)]);
 }
 

@@ -7,8 +7,8 @@ mod tests;
 pub use random::hrandfield;
 
 use super::collection::{
-    ScanOptions, create, drop_empty, find, find_mut, missed, parse_cursor, read, write_elem,
-    write_empty_scan, write_scan,
+    ScanOptions, create, find, find_mut, missed, parse_cursor, read, remove, write_elem, write_empty_scan,
+    write_scan,
 };
 use super::ctx::{Ctx, class};
 use super::error::{Done, ErrReply, NOT_FLOAT, NOT_INT, OVERFLOW, arity};
@@ -209,21 +209,7 @@ pub fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// HDEL key field ...
 pub fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let key = ctx.key(args.at(1));
-    let Some(hash) = find_mut::<Hash>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? else {
-        ctx.out.int(0);
-        return Ok(());
-    };
-    let gone = args.from(2).iter().filter(|field| hash.remove(field)).count();
-    let empty = hash.is_empty();
-    if gone > 0 {
-        ctx.fx.changed_by(gone as u64, ctx.db, key.bytes, class::HASH, "hdel");
-    }
-    if empty {
-        drop_empty(ctx, &key);
-    }
-    ctx.out.int(gone as i64);
-    Ok(())
+    remove(ctx, args, class::HASH, "hdel", Hash::remove)
 }
 
 /// HINCRBY key field increment

@@ -1,14 +1,14 @@
 //! HRANDFIELD.
 
 use super::Pair;
-use crate::command::collection::{find, missed, write_elem};
+use crate::command::collection::{find, write_elem};
 use crate::command::ctx::Ctx;
 use crate::command::error::{Done, SYNTAX};
-use crate::command::sampling::{Count, check_reply, choose, is_few};
+use crate::command::sampling::{Count, choose, draw_few, is_few, pick_nothing, repeat};
 use crate::resp::{Args, Reply};
 use crate::store::Look;
 use crate::util::rng::Rng;
-use crate::value::{Hash, Limits, Set};
+use crate::value::Hash;
 
 /// HRANDFIELD key [count [WITHVALUES]]
 pub fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -25,11 +25,7 @@ pub fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     };
     let key = ctx.key(args.at(1));
     let Some(hash) = find::<Hash>(ctx.ks.db_mut(ctx.db), &key, Look::Read, &ctx.clock)? else {
-        missed(ctx, &key);
-        match count {
-            Some(_) => ctx.out.array(0),
-            None => ctx.out.null(),
-        }
+        pick_nothing(ctx, &key, count);
         return Ok(());
     };
     match count {
@@ -64,15 +60,12 @@ fn write(out: &mut Reply<'_>, (field, value): Pair<'_>, with_values: bool) {
 }
 
 fn repeating(out: &mut Reply<'_>, hash: &Hash, n: u64, with_values: bool, rng: &mut Rng) -> Done {
-    let mark = out.mark();
     announce(out, n as usize, with_values);
-    for _ in 0..n {
+    repeat(out, n, |out| {
         if let Some(pair) = hash.random(rng) {
             write(out, pair, with_values);
         }
-        check_reply(out, mark)?;
-    }
-    Ok(())
+    })
 }
 
 fn distinct(out: &mut Reply<'_>, hash: &Hash, n: usize, with_values: bool, rng: &mut Rng) {
@@ -83,12 +76,5 @@ fn distinct(out: &mut Reply<'_>, hash: &Hash, n: usize, with_values: bool, rng: 
     if n > 1 && (hash.listpack().is_some() || !is_few(n, hash.len())) {
         return choose(hash.iter(), hash.len(), n, rng, |pair| write(out, pair, with_values));
     }
-    let mut seen = Set::new();
-    while seen.len() < n {
-        if let Some((field, value)) = hash.random(rng)
-            && seen.add_elem(field, &Limits::default())
-        {
-            write(out, (field, value), with_values);
-        }
-    }
+    draw_few(n, || hash.random(rng), |field, value| write(out, (field, value), with_values));
 }

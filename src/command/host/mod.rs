@@ -1,10 +1,12 @@
 //! What all shards of a host share and commands may read.
 
+mod ending;
 mod memory;
 mod slow;
 mod spikes;
 mod timing;
 
+pub use ending::Ending;
 pub use memory::Memory;
 pub use slow::{SlowEntry, SlowLog, shortened};
 pub use spikes::{Series, Spikes};
@@ -35,8 +37,6 @@ pub struct Host {
     pub executable: String,
     /// Path of the configuration file, empty without one.
     pub config_file: String,
-    /// The shared client port; the node's own when there is one shard without a front door.
-    pub port: u16,
     /// Clients see slots and redirections.
     pub cluster: bool,
     /// Ticks of a microsecond, for the per-command counts in `metrics`.
@@ -82,8 +82,9 @@ pub struct Process {
     pub cpu_system_us: AtomicU64,
     /// Bytes on the heap when the host was ready to serve.
     pub startup_memory: AtomicU64,
-    /// Big values that wait to be freed.
+    /// Big values that wait to be freed, and those that were since the statistics were reset.
     pub lazyfree_pending: AtomicU64,
+    pub lazyfreed: AtomicU64,
 }
 
 /// What shards write and all may read.
@@ -96,6 +97,7 @@ pub struct Registers {
     pub slow_entries: AtomicU64,
     /// How often DEBUG CHANGE-REPL-ID was called.
     pub repl_id_changes: AtomicU64,
+    pub shutdown: Ending,
 }
 
 /// What one shard notes of slow commands and events.
@@ -140,7 +142,6 @@ impl Host {
     pub fn new(config: Config, shards: usize, commands: usize, outside: Box<dyn Outside>) -> Host {
         let metrics = || Arc::new(Metrics::new(commands));
         Host {
-            port: config.port,
             live: Arc::new(Live::new(config)),
             metrics: (0..shards).map(|_| metrics()).collect(),
             run_id: "0".repeat(40),

@@ -15,7 +15,7 @@ pub struct SlowEntry {
     pub duration: u64,
     /// Cut short; see [`shortened`].
     pub args: Vec<Vec<u8>>,
-    /// Address and port; empty for a command that a sibling forwarded.
+    /// Address and port; empty when the client had left before its command ended.
     pub addr: String,
     pub name: Vec<u8>,
 }

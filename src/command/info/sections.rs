@@ -7,6 +7,7 @@ use super::figures::Figures;
 use crate::command::ctx::Ctx;
 use crate::command::host::{COMPATIBLE_VERSION, Timing, VERSION};
 use crate::command::table;
+use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
@@ -65,7 +66,7 @@ pub fn server(ctx: &Ctx<'_>, _: &Figures, out: &mut Text) {
     let host = ctx.host;
     let uptime = ctx.now_us.saturating_sub(host.started_us) / 1_000_000;
     let own_port = ctx.view.local_node(ctx.me).port;
-    let port = if ctx.caller.front_door || !host.cluster { host.port } else { own_port };
+    let port = if ctx.caller.front_door || !host.cluster { ctx.conf.port } else { own_port };
     out.put("redis_version", COMPATIBLE_VERSION);
     out.put("server_name", "shoal");
     out.put("shoal_version", VERSION);
@@ -142,18 +143,14 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("rss_overhead_bytes", 0);
     out.put("mem_fragmentation_ratio", format_args!("{:.2}", m.fragmentation()));
     out.put("mem_fragmentation_bytes", m.fragmentation_bytes());
-    out.zeros(&[
-        "mem_not_counted_for_evict",
-        "mem_replication_backlog",
-        "mem_total_replication_buffers",
-        "mem_clients_slaves",
-    ]);
+    out.put("mem_not_counted_for_evict", m.startup);
+    out.zeros(&["mem_replication_backlog", "mem_total_replication_buffers", "mem_clients_slaves"]);
     out.put("mem_clients_normal", m.clients);
     out.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     out.put("mem_allocator", "mimalloc");
     out.put("active_defrag_running", 0);
     out.put("lazyfree_pending_objects", ctx.host.registers.process.lazyfree_pending.load(Relaxed));
-    out.put("lazyfreed_objects", f.sum(|m| &m.lazyfreed));
+    out.put("lazyfreed_objects", ctx.host.registers.process.lazyfreed.load(Relaxed));
 }
 
 pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
@@ -176,7 +173,7 @@ pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
 }
 
-pub fn stats(_: &Ctx<'_>, f: &Figures, out: &mut Text) {
+pub fn stats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     let kbps = |rate: u64| format!("{:.2}", rate as f64 / 1024.0);
     out.put("total_connections_received", f.sum(|m| &m.connections));
     out.put("total_commands_processed", f.sum(|m| &m.commands));
@@ -191,11 +188,21 @@ pub fn stats(_: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("rejected_connections", f.sum(|m| &m.rejected));
     out.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     out.put("expired_keys", f.sum(|m| &m.expired));
-    out.put("expired_stale_perc", "0.00");
-    out.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    let stale = f.sum(|m| &m.stale_ppm) as f64 / f.metrics.len() as f64;
+    out.put("expired_stale_perc", format_args!("{:.2}", stale / 10_000.0));
+    out.put("expired_time_cap_reached_count", f.sum(|m| &m.expiry_cut_short));
+    let expiry_us = f.sum(|m| &m.expiry_ticks) as f64 / ctx.host.ticks_per_us;
+    out.put("expire_cycle_cpu_milliseconds", expiry_us as u64 / 1000);
     out.put("evicted_keys", f.sum(|m| &m.evicted));
     out.put("evicted_clients", f.sum(|m| &m.evicted_clients));
-    out.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    // all shards see the same memory; one that is idle sees it late
+    let exceeding = |m: &Metrics| match m.exceeding_since.get() {
+        0 => 0,
+        since => ctx.now().saturating_sub(since),
+    };
+    let longest = |of: &dyn Fn(&Metrics) -> u64| f.metrics.iter().map(|m| of(m)).max().unwrap_or(0);
+    out.put("total_eviction_exceeded_time", longest(&|m| m.exceeded_ms.get() + exceeding(m)));
+    out.put("current_eviction_exceeded_time", longest(&exceeding));
     out.put("keyspace_hits", f.sum(|m| &m.hits));
     out.put("keyspace_misses", f.sum(|m| &m.misses));
     out.zeros(&[
@@ -249,7 +256,7 @@ pub fn modules(_: &Ctx<'_>, _: &Figures, _: &mut Text) {}
 pub fn commandstats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     for spec in table::rows() {
         let stats = |n: usize| {
-            let of = |m: &crate::metrics::Metrics| {
+            let of = |m: &Metrics| {
                 let c = m.command(spec.id);
                 [c.calls.get(), c.ticks.get(), c.rejected.get(), c.failed.get()][n]
             };

@@ -2,19 +2,14 @@
 
 use super::type_name;
 use crate::cluster::view::View;
+use crate::command::collection::{MAX_COUNT, parse_cursor, write_scan};
 use crate::command::ctx::Ctx;
 use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX};
 use crate::resp::{Args, Reply};
 use crate::slot::{SLOTS, Slot};
 use crate::store::{EntryRef, cursor_slot};
 use crate::util::glob;
-use crate::util::num::{is_space, parse_i64};
-
-const BAD_CURSOR: ErrReply = ErrReply::new("ERR invalid cursor");
-
-/// Most keys that one call of SCAN is asked for: more makes no difference, and its product with
-/// other numbers must not overflow.
-const MAX_COUNT: i64 = 1 << 40;
+use crate::util::num::parse_i64;
 
 /// A cursor bit above any position in a slot: it only says that the cursor isn't 0, the end.
 const NOT_THE_END: u64 = 1 << 52;
@@ -100,7 +95,7 @@ impl<'a> Filter<'a> {
 /// changes hands meanwhile. Behind the front door a shard stops where a sibling's slots begin; the
 /// cursor that it returns leads there.
 pub fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let cursor = parse_cursor(args.at(1)).ok_or(BAD_CURSOR)?;
+    let cursor = parse_cursor(args.at(1))?;
     let filter = Filter::parse(args)?;
     let (mut shown, mut n) = (Vec::new(), 0);
     let mut elements = Reply::new(&mut shown, false);
@@ -110,10 +105,7 @@ pub fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             n += 1;
         }
     });
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(next).as_bytes());
-    ctx.out.array(n);
-    ctx.out.raw(&shown);
+    write_scan(&mut ctx.out, next, n, &shown);
     Ok(())
 }
 
@@ -153,26 +145,4 @@ fn siblings_from(view: &View, me: usize, from: usize, to: usize) -> usize {
         owner != mine && view.nodes.get(owner as usize).is_some_and(|node| node.local.is_some())
     };
     (from..to).find(of_sibling).unwrap_or(to)
-}
-
-/// A cursor by the rules of C's `strtoul`, as Redis reads it: a sign and leading zeros are
-/// allowed, a minus wraps around, nothing at all is 0; it ends at the first NUL.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
-    let text = &text[..memchr::memchr(0, text).unwrap_or(text.len())];
-    if text.is_empty() {
-        return Some(0);
-    }
-    if is_space(text[0]) {
-        return None;
-    }
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let n = digits.iter().try_fold(0u64, |n, d| n.checked_mul(10)?.checked_add((d - b'0') as u64))?;
-    Some(if negative { n.wrapping_neg() } else { n })
 }

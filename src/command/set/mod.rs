@@ -9,7 +9,7 @@ pub use algebra::{sdiff, sdiffstore, sinter, sintercard, sinterstore, smembers, 
 pub use random::{spop, srandmember};
 
 use super::collection::{
-    ScanOptions, create, drop_empty, find, find_mut, missed, parse_cursor, read, write_elem,
+    ScanOptions, create, drop_empty, find, find_mut, missed, parse_cursor, read, remove, write_elem,
     write_empty_scan, write_scan,
 };
 use super::ctx::{Ctx, class};
@@ -96,21 +96,7 @@ pub fn sadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// SREM key member ...
 pub fn srem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let key = ctx.key(args.at(1));
-    let Some(set) = find_mut::<Set>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? else {
-        ctx.out.int(0);
-        return Ok(());
-    };
-    let gone = args.from(2).iter().filter(|member| set.remove(member)).count();
-    let empty = set.is_empty();
-    if gone > 0 {
-        ctx.fx.changed_by(gone as u64, ctx.db, key.bytes, class::SET, "srem");
-    }
-    if empty {
-        drop_empty(ctx, &key);
-    }
-    ctx.out.int(gone as i64);
-    Ok(())
+    remove(ctx, args, class::SET, "srem", Set::remove)
 }
 
 /// SMOVE source destination member

@@ -2,15 +2,15 @@
 
 use smallvec::SmallVec;
 
-use crate::command::collection::{drop_empty, find, find_mut, missed, write_elem};
+use crate::command::collection::{drop_empty, find, find_mut, write_elem};
 use crate::command::ctx::{Ctx, class};
-use crate::command::error::{Done, ErrReply, NOT_POSITIVE, SYNTAX};
-use crate::command::sampling::{Count, check_reply, choose, is_few};
+use crate::command::error::{Done, NOT_POSITIVE, SYNTAX};
+use crate::command::sampling::{Count, choose, draw_few, is_few, pick_nothing, repeat};
 use crate::resp::{Args, Reply};
 use crate::store::{Key, Look};
 use crate::util::num::parse_i64;
 use crate::util::rng::Rng;
-use crate::value::{Elem, Limits, Object, Set};
+use crate::value::{Elem, Object, Set};
 
 /// A member on its way out of its set.
 type Member = SmallVec<[u8; 64]>;
@@ -120,11 +120,7 @@ pub fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     };
     let key = ctx.key(args.at(1));
     let Some(set) = find::<Set>(ctx.ks.db_mut(ctx.db), &key, Look::Read, &ctx.clock)? else {
-        missed(ctx, &key);
-        match count {
-            Some(_) => ctx.out.array(0),
-            None => ctx.out.null(),
-        }
+        pick_nothing(ctx, &key, count);
         return Ok(());
     };
     match count {
@@ -143,16 +139,13 @@ pub fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
 }
 
-fn repeating(out: &mut Reply<'_>, set: &Set, n: u64, rng: &mut Rng) -> Result<(), ErrReply> {
-    let mark = out.mark();
+fn repeating(out: &mut Reply<'_>, set: &Set, n: u64, rng: &mut Rng) -> Done {
     out.array(n as usize);
-    for _ in 0..n {
+    repeat(out, n, |out| {
         if let Some(member) = set.random(rng) {
             write_elem(out, member);
         }
-        check_reply(out, mark)?;
-    }
-    Ok(())
+    })
 }
 
 fn distinct(out: &mut Reply<'_>, set: &Set, n: usize, rng: &mut Rng) {
@@ -163,12 +156,5 @@ fn distinct(out: &mut Reply<'_>, set: &Set, n: usize, rng: &mut Rng) {
     if n > 1 && !is_few(n, set.len()) {
         return choose(set.iter(), set.len(), n, rng, |member: Elem<'_>| write_elem(out, member));
     }
-    let mut seen = Set::new();
-    while seen.len() < n {
-        if let Some(member) = set.random(rng)
-            && seen.add_elem(member, &Limits::default())
-        {
-            write_elem(out, member);
-        }
-    }
+    draw_few(n, || set.random(rng).map(|member| (member, ())), |member, ()| write_elem(out, member));
 }

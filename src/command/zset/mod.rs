@@ -17,7 +17,7 @@ pub use range::{
     zremrangebyscore, zrevrange, zrevrangebylex, zrevrangebyscore,
 };
 
-use super::collection::{drop_empty, find_mut, read, write_elem};
+use super::collection::{drop_empty, read, remove, write_elem};
 use super::ctx::{Ctx, class};
 use super::error::{Done, SYNTAX, arity};
 use crate::resp::{Args, Reply};
@@ -137,22 +137,7 @@ fn rank(ctx: &mut Ctx<'_>, args: Args<'_>, reverse: bool) -> Done {
 
 /// ZREM key member ...
 pub fn zrem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let key = ctx.key(args.at(1));
-    let Some(zset) = find_mut::<ZSet>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? else {
-        ctx.out.int(0);
-        return Ok(());
-    };
-    let mut removed = 0;
-    for member in args.from(2).iter() {
-        removed += usize::from(zset.remove(member).is_some());
-        if zset.is_empty() {
-            break;
-        }
-    }
-    let empty = zset.is_empty();
-    shrunk(ctx, &key, "zrem", removed, empty);
-    ctx.out.int(removed as i64);
-    Ok(())
+    remove(ctx, args, class::ZSET, "zrem", |zset: &mut ZSet, member| zset.remove(member).is_some())
 }
 
 /// Says that `n` members went, and removes the key when they were the last ones.

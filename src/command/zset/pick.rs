@@ -6,7 +6,7 @@ use crate::command::collection::{
 };
 use crate::command::ctx::Ctx;
 use crate::command::error::{Done, SYNTAX};
-use crate::command::sampling::{Count, check_reply};
+use crate::command::sampling::{Count, pick_nothing, repeat};
 use crate::resp::{Args, Reply};
 use crate::store::Look;
 use crate::util::num::{Buf, exact_i64, write_double, write_i64};
@@ -26,8 +26,7 @@ pub fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     let key = ctx.key(args.at(1));
     let Some(zset) = find::<ZSet>(ctx.ks.db_mut(ctx.db), &key, Look::Read, &ctx.clock)? else {
-        missed(ctx, &key);
-        ctx.out.array(0);
+        pick_nothing(ctx, &key, Some(count));
         return Ok(());
     };
     let layout = Layout::new(&ctx.out, with_scores);
@@ -69,15 +68,12 @@ fn show_distinct(out: &mut Reply<'_>, zset: &ZSet, count: usize, layout: Layout,
 }
 
 fn show_repeating(out: &mut Reply<'_>, zset: &ZSet, count: u64, layout: Layout, rng: &mut Rng) -> Done {
-    let mark = out.mark();
     layout.head(out, count as usize);
-    for _ in 0..count {
+    repeat(out, count, |out| {
         if let Some((member, score)) = zset.random(rng) {
             layout.item(out, member, score);
         }
-        check_reply(out, mark)?;
-    }
-    Ok(())
+    })
 }
 
 /// ZSCAN key cursor [MATCH pattern] [COUNT n]
