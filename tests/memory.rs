@@ -1,183 +1,143 @@
-//! `maxmemory`: the host's memory stays near it under load, whatever the policy and however unevenly
-//! its shards are filled, and only those writes are refused that nothing can make room for.
+//! What values and keys really take from the allocator, and whether they know it themselves.
+//!
+//! The bounds are those of a whole server, `cargo bench --bench compare -- --only memory`, less what is
+//! lost between an allocator's classes and its pages.
 
-mod common;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use shoal::store::{Clock, Hasher, Keyspace, Ttl};
+use shoal::util::rng::Rng;
+use shoal::value::{Hash, Limits, ZSet};
 
-use common::client::Client;
-use common::resp::encode;
-use common::server::{Server, Shape, stand_in};
-use common::wait_for;
+/// Counts bytes as a size-class allocator would give them out.
+struct Counting;
 
-const MIB: u64 = 1 << 20;
-const LIMIT: u64 = 24 * MIB;
-/// Sent at once: it counts as long as it waits.
-const PIPELINE_BYTES: usize = 2 << 20;
-
-/// Servers that are filled to the brim take turns on the machine.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+thread_local! {
+    /// Of this thread alone: the test harness allocates on its own ones meanwhile.
+    static LIVE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A host of two shards (or the one server that stands in) that evicts by `policy`.
-fn full_host(policy: &str) -> Server {
-    let limit = LIMIT.to_string();
-    Server::shoal(Shape::Standalone(2), &["--maxmemory", &limit, "--maxmemory-policy", policy])
+/// As mimalloc and jemalloc have it: steps of 16, then four (in truth eight for some) a doubling.
+fn class(bytes: usize) -> usize {
+    match bytes {
+        0..=128 => bytes.next_multiple_of(16),
+        _ => bytes.next_multiple_of(bytes.next_power_of_two() / 8),
+    }
 }
 
-fn info(client: &mut Client, field: &str) -> u64 {
-    let text = client.cmd("INFO everything").text();
-    let line = text.lines().find_map(|l| l.strip_prefix(&format!("{field}:")));
-    line.unwrap_or_else(|| panic!("INFO has no {field}")).trim().parse().expect("a number")
+// SAFETY: every call is passed on to the system's allocator with the same arguments.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.set(LIVE.get().wrapping_add(class(layout.size())));
+        // SAFETY: the caller's promises are the callee's conditions.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.set(LIVE.get().wrapping_sub(class(layout.size())));
+        // SAFETY: the caller's promises are the callee's conditions.
+        unsafe { System.dealloc(at, layout) }
+    }
 }
 
-/// Bytes that count against `maxmemory`.
-fn counted(client: &mut Client) -> u64 {
-    info(client, "used_memory") - info(client, "mem_not_counted_for_evict")
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+struct Measured {
+    each: f64,
+    known: f64,
 }
 
-/// Sends `requests` in pipelines and answers how many were refused for want of memory. No other
-/// errors, no reply later than a second, and memory near the limit all the time.
-fn fill(server: &Server, requests: impl Iterator<Item = Vec<u8>>) -> usize {
-    let (mut client, mut watcher) = (server.client(), server.client());
-    let requests: Vec<Vec<u8>> = requests.collect();
-    let mut refused = 0;
-    let pipeline = (PIPELINE_BYTES / requests[0].len()).clamp(1, 64);
-    for (n, batch) in requests.chunks(pipeline).enumerate() {
-        let begin = Instant::now();
-        client.send(&batch.concat()).expect("a server that reads");
-        for _ in batch {
-            let reply = client.read().expect("a reply");
-            if reply.is_error() {
-                assert!(reply.text().starts_with("OOM command not allowed"), "{}", reply.text());
-                refused += 1;
+/// Calls `make`, and says what its result takes on the heap, for each of `n`. `known` is what the
+/// result itself says.
+fn measure<T>(name: &str, n: u64, make: impl FnOnce() -> T, known: impl Fn(&T) -> usize) -> (T, Measured) {
+    let before = LIVE.get();
+    let made = make();
+    let real = LIVE.get().wrapping_sub(before) as f64;
+    let out = Measured { each: real / n as f64, known: known(&made) as f64 / real };
+    println!("{n} {name}: {:.1} bytes each, of which {:.3} are known", out.each, out.known);
+    (made, out)
+}
+
+fn short(i: u64) -> Vec<u8> {
+    format!("member:{i:09}").into_bytes()
+}
+
+fn zset(name: &str, n: u64, member: impl Fn(u64) -> Vec<u8>, score: impl Fn(u64) -> f64) -> Measured {
+    let make = || {
+        let mut zset = ZSet::new();
+        for i in 0..n {
+            zset.insert(&member(i), score(i), &Limits::default());
+        }
+        zset
+    };
+    let (zset, out) = measure(name, n, make, ZSet::mem);
+    assert_eq!((zset.len() as u64, zset.encoding()), (n, "skiplist"));
+    let (copy, copied) = measure("copied", n, || zset.clone(), ZSet::mem);
+    assert!(copied.each < 1.1 * out.each, "{name}: a copy is not larger");
+    let before = LIVE.get();
+    drop((zset, copy));
+    let freed = before.wrapping_sub(LIVE.get()) as f64 / n as f64;
+    assert!((freed - out.each - copied.each).abs() < 0.01, "{name}: all of it is freed");
+    out
+}
+
+#[test]
+fn a_member_of_sixteen_bytes_takes_less_than_seventy() {
+    let mut rng = Rng::new(1);
+    let scores: Vec<f64> = (0..300_000).map(|_| rng.unit()).collect();
+    for n in [3_000, 100_000, 300_000] {
+        let by_chance = zset("members with scores by chance", n, short, |i| scores[i as usize]);
+        let rising = zset("members with rising scores", n, short, |i| i as f64);
+        assert!(by_chance.each < 70.0 && rising.each < 65.0);
+        for m in [by_chance, rising] {
+            assert!((0.98..1.02).contains(&m.known), "mem() is {:.3}", m.known);
+        }
+    }
+    let long = zset("members of 40 bytes", 100_000, |i| format!("{i:040}").into_bytes(), |i| i as f64);
+    assert!(long.each < 110.0 && (0.98..1.02).contains(&long.known));
+    let small = zset("members of a small one", 200, short, |i| scores[i as usize]);
+    assert!(small.each < 90.0 && (0.9..1.1).contains(&small.known), "{} {}", small.each, small.known);
+}
+
+#[test]
+fn a_field_of_sixteen_bytes_with_as_many_takes_less_than_seventy() {
+    for n in [3_000, 50_000, 100_000, 150_000, 200_000, 300_000] {
+        let make = || {
+            let mut hash = Hash::new();
+            for i in 0..n {
+                hash.set(&short(i), &short(i), &Limits::default());
             }
-        }
-        assert!(begin.elapsed() < Duration::from_secs(1), "a stall of {:?}", begin.elapsed());
-        if n % 16 == 0 {
-            let used = counted(&mut watcher);
-            assert!(used < 2 * LIMIT, "after {} requests {used} bytes are used", n * pipeline);
-        }
-    }
-    refused
-}
-
-fn set(key: &str, bytes: usize, more: &[&str]) -> Vec<u8> {
-    let value = "x".repeat(bytes);
-    let words: Vec<&str> = ["SET", key, &value].into_iter().chain(more.iter().copied()).collect();
-    encode(&words)
-}
-
-/// Memory comes to rest at the limit (what the clients cost included).
-fn comes_to_rest(server: &Server) {
-    let mut client = server.client();
-    let rests =
-        wait_for(Duration::from_secs(10), || (counted(&mut client) < LIMIT + LIMIT / 32).then_some(()));
-    assert!(rests.is_some(), "{} bytes are still used", counted(&mut client));
-}
-
-#[test]
-fn every_policy_keeps_to_the_limit() {
-    let _turn = alone();
-    for policy in [
-        "allkeys-lru",
-        "allkeys-lfu",
-        "allkeys-random",
-        "volatile-lru",
-        "volatile-lfu",
-        "volatile-random",
-        "volatile-ttl",
-    ] {
-        let server = full_host(policy);
-        let more: &[&str] = if policy.starts_with("volatile") { &["EX", "1000"] } else { &[] };
-        let refused = fill(&server, (0..60_000).map(|i| set(&format!("key:{i}"), 1000, more)));
-        assert_eq!(refused, 0, "{policy}");
-        let big = fill(&server, (0..150).map(|i| set(&format!("big:{i}"), 500_000, more)));
-        assert_eq!(big, 0, "{policy}");
-        comes_to_rest(&server);
-        let mut client = server.client();
-        let mut counts = || (client.cmd("DBSIZE").int() as u64, info(&mut client, "evicted_keys"));
-        // eviction may go on between the two readings
-        let agree = |c: (u64, u64)| (c.0 + c.1 == 60_150).then_some(c);
-        let Some((kept, evicted)) = wait_for(Duration::from_secs(5), || agree(counts())) else {
-            panic!("{policy}: {:?} were kept and evicted", counts());
+            hash
         };
-        assert!(kept > 0 && evicted > 40_000, "{policy}: {kept} kept, {evicted} evicted");
+        let (hash, m) = measure("fields", n, make, Hash::mem);
+        assert_eq!((hash.len() as u64, hash.encoding()), (n, "hashtable"));
+        assert!(m.each < 70.0, "{:.1} bytes a field", m.each);
+        assert!((0.98..1.02).contains(&m.known), "mem() is {:.3}", m.known);
     }
 }
 
+/// As many keys in each of a few slots as millions would be in each of all slots.
 #[test]
-fn without_candidates_writes_are_refused_and_reads_go_on() {
-    let _turn = alone();
-    for policy in ["noeviction", "volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu"] {
-        let server = full_host(policy);
-        let refused = fill(&server, (0..40_000).map(|i| set(&format!("key:{i}"), 1000, &[])));
-        assert!((15_000..25_000).contains(&refused), "{policy}: {refused} were refused");
-        let mut client = server.client();
-        assert_eq!(client.cmd("GET key:0").text().len(), 1000);
-        client.cmd(&format!("CONFIG SET maxmemory {}", LIMIT / 2));
-        let over = wait_for(Duration::from_secs(5), || {
-            (info(&mut client, "current_eviction_exceeded_time") > 0).then_some(())
-        });
-        assert!(over.is_some(), "{policy}: not above the limit");
-        assert_eq!(client.cmd("DEL key:1").int(), 1);
-        assert_eq!(info(&mut client, "evicted_keys"), 0);
-        // room again: writes go on at once
-        client.cmd("FLUSHALL");
-        assert_eq!(client.call(&["SET", "key", "value"]).expect("a reply").text(), "OK");
-        assert_eq!(info(&mut client, "current_eviction_exceeded_time"), 0);
-        assert!(info(&mut client, "total_eviction_exceeded_time") > 0);
+fn a_key_of_sixteen_bytes_with_a_value_of_32_takes_less_than_eighty() {
+    const TAGS: u64 = 64;
+    for millions in [1, 2, 3, 5, 8] {
+        let each = millions * 1_000_000 / shoal::slot::SLOTS as u64;
+        let mut keyspace = Keyspace::new(1, Hasher::new(7), 7);
+        let empty = keyspace.bytes();
+        let make = || {
+            let db = keyspace.db_mut(0);
+            for i in 0..each * TAGS {
+                let name = format!("{{{:03}}}{:011}", i % TAGS, i / TAGS);
+                assert_eq!(name.len(), 16);
+                db.set_str(&db.key(name.as_bytes()), &[b'v'; 32], Ttl::Clear, &Clock::at(0));
+            }
+            keyspace
+        };
+        let (keyspace, m) = measure("keys", each * TAGS, make, |keyspace| keyspace.bytes() - empty);
+        assert_eq!(keyspace.len() as u64, each * TAGS);
+        assert!(m.each < 80.0, "{:.1} bytes a key", m.each);
+        assert!((0.98..1.02).contains(&m.known), "bytes() is {:.3}", m.known);
     }
-}
-
-#[test]
-fn a_shard_without_keys_makes_the_other_give_up_its_own() {
-    let _turn = alone();
-    let server = full_host("allkeys-lru");
-    // one slot: one shard
-    let refused = fill(&server, (0..40_000).map(|i| set(&format!("{{a}}:{i}"), 1000, &[])));
-    assert_eq!(refused, 0);
-    let mut client = server.client();
-    let before = client.cmd("DBSIZE").int();
-    // a slot of the other shard: its keys displace the first ones until both have a fair share
-    let refused = fill(&server, (0..4_000).map(|i| set(&format!("{{b}}:{i}"), 1000, &[])));
-    assert_eq!(refused, 0);
-    comes_to_rest(&server);
-    let kept = (0..4_000).filter(|i| client.cmd(&format!("EXISTS {{b}}:{i}")).int() == 1).count();
-    let after = client.cmd("DBSIZE").int();
-    assert!(before > 10_000 && kept > 2_000, "{before} before, {after} after, {kept} of the second shard's");
-}
-
-#[test]
-fn a_lower_limit_takes_effect_without_a_write() {
-    let _turn = alone();
-    let server = full_host("allkeys-random");
-    fill(&server, (0..15_000).map(|i| set(&format!("key:{i}"), 1000, &[])));
-    let mut client = server.client();
-    let lower = LIMIT / 2;
-    assert_eq!(client.cmd(&format!("CONFIG SET maxmemory {lower}")).text(), "OK");
-    let done = wait_for(Duration::from_secs(5), || (counted(&mut client) < lower + lower / 16).then_some(()));
-    assert!(done.is_some(), "{} bytes are still used", counted(&mut client));
-}
-
-#[test]
-fn clients_that_cost_too_much_are_closed() {
-    let _turn = alone();
-    let server = Server::shoal(Shape::Standalone(2), &["--maxmemory-clients", "8mb"]);
-    let mut good = server.client();
-    let mut greedy: Vec<Client> = (0..4).map(|_| server.client()).collect();
-    for client in &mut greedy {
-        // one that is closed before it has sent all of this has what it was to get
-        let _ = client.send(format!("*2\r\n$4\r\nECHO\r\n$9000000\r\n{}", "x".repeat(4_000_000)).as_bytes());
-    }
-    let closed = wait_for(Duration::from_secs(5), || (info(&mut good, "evicted_clients") >= 2).then_some(()));
-    assert!(closed.is_some(), "{} clients were evicted", info(&mut good, "evicted_clients"));
-    assert!(info(&mut good, "evicted_clients") <= 4);
-    let within =
-        wait_for(Duration::from_secs(5), || (info(&mut good, "mem_clients_normal") < 9 * MIB).then_some(()));
-    assert!(within.is_some() || stand_in(), "clients cost {}", info(&mut good, "mem_clients_normal"));
-    assert_eq!(good.cmd("PING").text(), "PONG");
 }
