@@ -27,6 +27,10 @@ pub const REPLY_GUESS: usize = 256 * 1024;
 pub const OUTPUT_HIGH: usize = 4 * 1024 * 1024;
 /// ... and goes on when it is down to this.
 pub const OUTPUT_LOW: usize = 1024 * 1024;
+/// Output below this waits for siblings' replies that belong behind it, for at most so long: a send
+/// costs more than many replies.
+pub const HELD_OUTPUT: usize = 16 * 1024;
+pub const HELD_OUTPUT_US: u64 = 500;
 /// Bytes of commands on hold, after which a client's socket is no longer read.
 pub const PENDING_HIGH: usize = 1024 * 1024;
 /// Volatile entries that one turn's active expiry looks at.

@@ -58,6 +58,8 @@ pub enum Event {
     Failed(String),
 }
 
+const HELD: Duration = Duration::from_micros(limits::HELD_OUTPUT_US);
+
 /// A core at work.
 pub struct Core {
     me: usize,
@@ -79,6 +81,8 @@ pub struct Core {
     received: Vec<(u32, u16, usize)>,
     ended: Vec<u32>,
     news: Vec<u32>,
+    /// Clients whose output waits for more, and until when at most.
+    held: VecDeque<(u32, Instant)>,
     /// Mail that found a mailbox full.
     backlog: Vec<VecDeque<Mail>>,
     next_tick: Instant,
@@ -166,6 +170,7 @@ impl Core {
             received: Vec::new(),
             ended: Vec::new(),
             news: Vec::new(),
+            held: VecDeque::new(),
             backlog: (0..shards).map(|_| VecDeque::new()).collect(),
             next_tick: Instant::now(),
             events: plan.events,
@@ -209,7 +214,7 @@ impl Core {
             self.enter(wait)?;
             let busy = self.turn();
             let go_on = busy && self.must_go_on() || self.shard.has_chores();
-            wait = if go_on { None } else { Some(self.until_tick()) };
+            wait = if go_on { None } else { Some(self.until_due()) };
             since_yield += 1;
             if since_yield >= limits::TURNS_A_YIELD {
                 since_yield = 0;
@@ -235,8 +240,10 @@ impl Core {
         self.backlog.iter().any(|b| !b.is_empty())
     }
 
-    fn until_tick(&self) -> Duration {
-        self.next_tick.saturating_duration_since(Instant::now())
+    /// How long the core may sleep when nothing comes.
+    fn until_due(&self) -> Duration {
+        let due = self.held.front().map_or(self.next_tick, |&(_, until)| self.next_tick.min(until));
+        due.saturating_duration_since(Instant::now())
     }
 
     /// One turn; whether anything was done.
@@ -477,14 +484,33 @@ impl Core {
         }
     }
 
-    /// Starts a send for every client with output.
+    /// Starts a send for every client with output. One whose next replies are a sibling's waits for
+    /// them a moment, so that a pipeline over several shards is answered by one send and not by many.
     fn flush(&mut self) {
         let mut news = std::mem::take(&mut self.news);
         self.shard.take_news(&mut news);
         for number in news.drain(..) {
-            self.flush_one(number);
+            if self.shard.expects_more(number) {
+                self.held.push_back((number, Instant::now() + HELD));
+            } else {
+                self.flush_one(number);
+            }
         }
         self.news = news;
+        self.flush_held();
+    }
+
+    /// Sends what has been held back long enough, and forgets what was sent meanwhile.
+    fn flush_held(&mut self) {
+        while let Some(&(number, until)) = self.held.front() {
+            if self.shard.expects_more(number) {
+                if Instant::now() < until {
+                    break;
+                }
+                self.flush_one(number);
+            }
+            self.held.pop_front();
+        }
     }
 
     fn flush_one(&mut self, number: u32) {

@@ -92,6 +92,19 @@ impl Pipeline {
         }
     }
 
+    /// The reply for `place` came, and everything before it has been sent on: it goes straight to `out`.
+    /// False, with nothing done, when it isn't so simple.
+    #[inline]
+    pub fn pass(&mut self, place: Place, reply: &[u8], out: &mut Vec<u8>) -> bool {
+        if place != self.head || !matches!(self.slots.front(), Some(Slot::Waiting { discard: false })) {
+            return false;
+        }
+        self.slots.pop_front();
+        self.head += 1;
+        out.extend_from_slice(reply);
+        true
+    }
+
     /// The reply for `place` came; for a joined one, that of its part number `part`. The error, from
     /// its code on, when this was the last part and the whole is one.
     pub fn fill(&mut self, place: Place, part: usize, reply: &[u8], pick: u64) -> Option<Box<[u8]>> {
@@ -262,6 +275,7 @@ mod tests {
         let a = p.wait(false);
         p.append(b"+local\r\n");
         let b = p.wait(true);
+        assert!(!p.pass(b, b":2\r\n", &mut Vec::new()), "another is before it");
         let c = p.wait(false);
         p.fill(c, 0, b":3\r\n", 0);
         assert_eq!(drained(&mut p), "");
@@ -270,6 +284,14 @@ mod tests {
         p.fill(b, 0, b":2\r\n", 0);
         assert_eq!(drained(&mut p), ":3\r\n");
         assert!(p.is_empty() && p.bytes() == 0);
+
+        let mut out = Vec::new();
+        let (d, e) = (p.wait(false), p.wait(true));
+        assert!(p.pass(d, b":4\r\n", &mut out) && out == b":4\r\n");
+        assert!(!p.pass(e, b":5\r\n", &mut out), "nobody wants it");
+        p.fill(e, 0, b":5\r\n", 0);
+        assert_eq!(drained(&mut p), "");
+        assert!(p.is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Now, Shard};
 use crate::command::ctx::{Caller, is_local};
-use crate::limits::KEEP_BUFFER;
+use crate::limits::{HELD_OUTPUT, KEEP_BUFFER};
 use crate::session::{Door, Hold, Session};
 
 /// Why a connection is not taken: the bytes to send before closing it.
@@ -119,6 +119,13 @@ impl Shard {
                 s.listed = false;
             }
         }
+    }
+
+    /// Whether a client's output is worth waiting a moment for the rest of: little, with siblings'
+    /// replies to come behind it.
+    pub fn expects_more(&mut self, client: u32) -> bool {
+        let few = |s: &mut Session| !s.closing && !s.out.is_empty() && s.out.len() < HELD_OUTPUT;
+        self.clients.get(client).is_some_and(|s| few(s) && !s.pipeline.is_empty())
     }
 
     /// Swaps a client's output into `buf`, which must be empty. True when there is some.

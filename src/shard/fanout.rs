@@ -214,9 +214,9 @@ impl Shard {
         let Some(session) = self.clients.get(client) else {
             return Vec::new();
         };
-        let caller = session.caller.clone();
+        let mut caller = session.caller.clone();
         let mut out = Vec::new();
-        if let Some(slow) = self.run_for(caller, spec, args, FirstKey::default(), share, &mut out) {
+        if let Some(slow) = self.run_for(&mut caller, spec, args, FirstKey::default(), share, &mut out) {
             self.log_slow(self.at.me, slow, Some(client));
         }
         out
@@ -226,7 +226,7 @@ impl Shard {
     /// SLOWLOG is to show of it, without who sent it.
     pub(super) fn run_for(
         &mut self,
-        mut caller: Caller,
+        caller: &mut Caller,
         spec: &'static Spec,
         args: Args<'_>,
         key: FirstKey,
@@ -236,8 +236,8 @@ impl Shard {
         let started = (self.ticks.read)();
         let mark = out.len();
         let done = match spec.run {
-            Run::Above(verb) => self.host_verb(verb, &caller, args, out),
-            _ => self.run_handler(&mut caller, spec, args, key, out),
+            Run::Above(verb) => self.host_verb(verb, caller, args, out),
+            _ => self.run_handler(caller, spec, args, key, out),
         };
         let ticks = (self.ticks.read)().wrapping_sub(started);
         if let Err(error) = &done {
@@ -343,7 +343,7 @@ impl Shard {
             caller.no_touch = f.no_touch;
             caller.local = f.local;
             let key = FirstKey { arg: f.key_arg, slot: f.slot, hash: f.hash };
-            if let Some(slow) = self.run_for(caller.clone(), spec, args, key, f.share, &mut replies) {
+            if let Some(slow) = self.run_for(&mut caller, spec, args, key, f.share, &mut replies) {
                 batch.slow.push((standing.next as u32, slow));
             }
             ends.push(replies.len() as u32);
@@ -393,10 +393,13 @@ impl Shard {
             let reply = &batch.replies[from..end as usize];
             from = end as usize;
             let t = f.ticket;
-            let pick = self.rng.next_u64();
             if let Some(session) = self.clients.get_same(t.client, t.generation) {
                 session.learn_reply(reply.len());
-                let error = session.pipeline.fill(t.place, t.part as usize, reply, pick);
+                let mut error = None;
+                if !session.pipeline.pass(t.place, reply, &mut session.out) {
+                    let pick = self.rng.next_u64();
+                    error = session.pipeline.fill(t.place, t.part as usize, reply, pick);
+                }
                 session.pipeline.drain(&mut session.out);
                 if session.hold == Hold::Output && session.has_drained() {
                     session.hold = Hold::None;

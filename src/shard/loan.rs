@@ -197,14 +197,14 @@ impl Shard {
 
     /// Everything is here: runs the command and gives everything back.
     fn run_loan(&mut self, id: u64) {
-        let Loan { ticket, spec, args, caller, needs, tables, .. } =
+        let Loan { ticket, spec, args, mut caller, needs, tables, .. } =
             self.loans.open.remove(&id).expect("a loan runs once");
         for (_, tables) in tables {
             self.put_tables(tables);
         }
         let mut reply = Vec::new();
         let key = FirstKey::default();
-        if let Some(slow) = self.run_for(caller, spec, args.as_args(), key, Share::Whole, &mut reply) {
+        if let Some(slow) = self.run_for(&mut caller, spec, args.as_args(), key, Share::Whole, &mut reply) {
             let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);
             self.log_slow(self.at.me, slow, client);
         }
