@@ -113,7 +113,7 @@ enum What {
     /// Unknown, or with a wrong number of arguments.
     Wrong,
     /// The protocol was violated: this is the last reply.
-    Violation(Box<String>),
+    Violation(Box<str>),
 }
 
 /// One core's share: its keys, its clients, its corner of the host.

@@ -138,7 +138,7 @@ impl Shard {
                 Ok(Parsed::Partial) => break,
                 Ok(Parsed::Command(len)) => (len, false, None),
                 Ok(Parsed::Inline(len)) => (len, true, None),
-                Err(Violation(text)) => (buf.len() - pos, false, Some(What::Violation(Box::new(text)))),
+                Err(Violation(text)) => (buf.len() - pos, false, Some(What::Violation(text.into()))),
             };
             if self.spans.len() > spans || what.is_some() {
                 let generation = session.generation;
