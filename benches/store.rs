@@ -67,8 +67,10 @@ fn lookups(c: &mut Criterion) {
         b.iter(|| {
             let names = next();
             let keys: [Key; BATCH] = std::array::from_fn(|i| db.key(&names[i]));
-            keys.iter().for_each(|key| db.prefetch_bucket(key));
-            keys.iter().for_each(|key| db.prefetch_entry(key));
+            keys.iter().for_each(|key| db.prefetch_bucket(key.slot, key.hash));
+            keys.iter().filter(|key| db.prefetch_entry(key.slot, key.hash)).for_each(|key| {
+                db.prefetch_chained(key.slot, key.hash);
+            });
             for key in &keys {
                 black_box(db.find(key, Look::Read, &clock()).map(|e| e.key()[0]));
             }
