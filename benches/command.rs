@@ -26,6 +26,7 @@ fn shard(cluster: bool) -> Shard {
         bus_port: 16379,
         config_epoch: 1,
         local: Some(0),
+        ..Node::default()
     };
     let host = Host {
         cluster,

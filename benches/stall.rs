@@ -420,6 +420,7 @@ impl Rig {
             bus_port: 16379,
             config_epoch: 1,
             local: Some(0),
+            ..Node::default()
         };
         let mut shard = Shard::new(Setup {
             me: 0,

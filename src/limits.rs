@@ -62,6 +62,78 @@ pub const TURNS_A_YIELD: u32 = 64;
 pub const GLOMMIO_RING: usize = 128;
 /// Longest reply to a random pick with repetitions (SRANDMEMBER and the like with a negative count).
 pub const RANDOM_REPLY: usize = 256 * 1024 * 1024;
+/// And each node of a cluster: its port, its letterbox, and links to some thirty other nodes. What is
+/// beyond that comes out of what clients leave.
+pub const NODE_FILES: u64 = 64;
+/// How long a host that joins waits for an answer, and between two tries.
+pub const JOIN_PATIENCE_MS: u64 = 2000;
+pub const JOIN_PAUSE_MS: u64 = 500;
+/// Longest first line of a reply that it reads.
+pub const JOIN_LINE: u64 = 4096;
+/// Longest packet of the cluster bus: the longest message with a channel's name around it.
+pub const BUS_PACKET: usize = MAX_BULK + 1024 * 1024;
+/// Longest text of an IP address (INET6_ADDRSTRLEN without its NUL).
+pub const ADDRESS: usize = 45;
+/// Longest host name, and longest name of a node for humans.
+pub const HOSTNAME: usize = 255;
+/// Unsent bytes of one bus link, when `cluster-link-sendbuf-limit` sets no lower bound.
+pub const BUS_OUTPUT: usize = 2 * BUS_PACKET;
+/// Packets in the making, of all bus links together: the link that asks for more is closed.
+pub const BUS_INPUT: usize = 2 * BUS_PACKET;
+/// Links of the bus that others may have opened to this host.
+pub const BUS_INBOUND: usize = 128 * 1024;
+/// Buffer that a bus link keeps between packets.
+pub const BUS_KEEP: usize = 8 * 1024;
+/// Provided receive buffers of the bus's ring.
+pub const BUS_BUFFERS: u16 = 256;
+/// Messages from shards that may wait for the bus.
+pub const BUS_MAIL: usize = 4096;
+/// Longest nodes.conf that is read.
+pub const NODES_CONF: u64 = 64 * 1024 * 1024;
+/// Nodes that a host knows of one cluster. Redis's advice is to stay below 1000.
+pub const CLUSTER_NODES: usize = 16_384;
+/// The longest node timeout that makes a difference.
+pub const NODE_TIMEOUT_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
+/// A shard that says nothing is spoken for half the node timeout, and at least so long.
+pub const HEARTBEAT_MS: u64 = 500;
+/// Packets that wait for nodes.conf to reach the disk; what comes on top is not sent.
+pub const BUS_HELD: usize = 16_384;
+/// Ticks of the plane in a second.
+pub const TICKS_A_SECOND: u64 = 10;
+/// Nodes that are drawn once a second, to ping the one of them that was silent longest.
+pub const PING_DRAWS: usize = 5;
+/// Other nodes that a PING tells of at least, when there are so many.
+pub const GOSSIP_MIN: usize = 3;
+/// A handshake may take the node timeout, and at least so long.
+pub const HANDSHAKE_MIN_MS: u64 = 1000;
+/// A failure report counts for so many node timeouts; a failed master that nobody replaces is taken
+/// back after so many.
+pub const FAIL_REPORT_VALIDITY: u64 = 2;
+pub const FAIL_UNDO: u64 = 2;
+/// How long a forgotten node is kept out.
+pub const FORGOTTEN_MS: u64 = 60_000;
+/// A master is not writable for so long after its start.
+pub const WRITABLE_DELAY_MS: u64 = 2000;
+/// A master that was in a minority is back after the node timeout, between these.
+pub const REJOIN_MIN_MS: u64 = 500;
+pub const REJOIN_MAX_MS: u64 = 5000;
+/// An election lasts two node timeouts, and at least so long.
+pub const ELECTION_MIN_MS: u64 = 2000;
+/// Votes are asked for so long after a failure is known (and up to twice that, by chance), and so much
+/// later for each replica with more data.
+pub const ELECTION_DELAY_MS: u64 = 500;
+pub const ELECTION_RANK_MS: u64 = 1000;
+/// How long a host's next candidate waits for the one that stands.
+pub const ELECTION_TURN_MS: u64 = 1000;
+/// A master must be without replicas for so long before another's replica moves to it.
+pub const REPLICA_MIGRATION_DELAY_MS: u64 = 5000;
+/// A manual failover is given up after this; clients wait for so many times that.
+pub const MANUAL_FAILOVER_MS: u64 = 5000;
+pub const MANUAL_PAUSE: u64 = 2;
+/// A bus link that somebody else opened is closed after so many node timeouts without a packet, and
+/// not before this time: a live peer pings every half of one.
+pub const BUS_IDLE_TIMEOUTS: u64 = 4;
+pub const BUS_IDLE_MIN_MS: u64 = 60_000;
 /// Descriptors that a host needs besides its clients', and each of its shards.
 pub const OWN_FILES: u64 = 32;
 pub const SHARD_FILES: u64 = 16;

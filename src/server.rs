@@ -1,5 +1,7 @@
 //! Plans cores, binds ports, starts the shards and joins them at shutdown.
 
+mod plane;
+
 use crate::cluster::view::{Node, NodeId, UNASSIGNED, View, even_share};
 use crate::command::host::Host;
 use crate::command::table;
@@ -13,6 +15,7 @@ use crate::session::Door;
 use crate::shard::Setup;
 use crate::store::{Garbage, Hasher};
 use crate::util::rng::Rng;
+use plane::{BusPorts, PlaneAtWork};
 use socket2::Socket;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +42,7 @@ pub fn run(args: &[String]) -> ExitCode {
         }
         Invocation::Serve { file, stdin, overrides } => {
             match load(file.as_deref(), stdin, &overrides).and_then(|loaded| serve(loaded, file)) {
-                Ok(()) => ExitCode::SUCCESS,
+                Ok(code) => code,
                 Err(why) => fail(&why),
             }
         }
@@ -107,38 +110,20 @@ fn random_id(rng: &mut Rng) -> NodeId {
     std::array::from_fn(|_| b"0123456789abcdef"[rng.below(16) as usize])
 }
 
-/// The first view: our own nodes, and in a self-formed or standalone host all slots shared evenly.
-fn first_view(conf: &Config, ports: &Ports, shards: usize, rng: &mut Rng) -> View {
-    let ip = conf.cluster_announce_ip.clone();
-    let nodes = (0..shards)
-        .map(|i| {
-            let port = ports.own.get(i).copied().unwrap_or(conf.port);
-            let epoch = if conf.topology == Topology::Host { i as u64 + 1 } else { 0 };
-            Node {
-                id: random_id(rng),
-                ip: ip.clone(),
-                hostname: conf.cluster_announce_hostname.clone(),
-                port,
-                bus_port: port.wrapping_add(10_000),
-                config_epoch: epoch,
-                local: Some(i as u16),
-            }
-        })
-        .collect();
+/// What a standalone server's shards begin with, and keep: all slots shared evenly.
+fn first_view(conf: &Config, shards: usize) -> View {
+    let node = |i| Node { port: conf.port, local: Some(i as u16), ..Node::default() };
     let shares: Vec<_> = (0..shards).map(|i| even_share(i, shards)).collect();
-    let owner = |slot| match conf.topology {
-        Topology::Cluster => UNASSIGNED,
-        _ => {
-            shares.iter().position(|&(from, to)| (from..=to).contains(&slot)).map_or(UNASSIGNED, |i| i as u16)
-        }
+    let owner = |slot| {
+        shares.iter().position(|&(from, to)| (from..=to).contains(&slot)).map_or(UNASSIGNED, |i| i as u16)
     };
-    let epoch = if conf.topology == Topology::Host { shards as u64 } else { 0 };
-    View::new(1, epoch, nodes, owner)
+    View::new(1, 0, (0..shards).map(node).collect(), owner)
 }
 
 /// Draws `maxclients` down to what the limit of open files allows; says so.
 fn fit_clients(conf: &mut Config, shards: usize) -> Result<Option<String>, String> {
-    let Err(possible) = net::allow_files(conf.maxclients as u64, shards) else { return Ok(None) };
+    let nodes = if conf.topology == Topology::Standalone { 0 } else { shards };
+    let Err(possible) = net::allow_files(conf.maxclients as u64, shards, nodes) else { return Ok(None) };
     if possible == 0 {
         return Err("The limit of open files is too low for this server to start. Mend `ulimit -n`.".into());
     }
@@ -165,7 +150,7 @@ fn bind(conf: &Config, ports: &Ports, shards: usize) -> Result<(Doors, Option<(S
     Ok((doors, Some((unix, door))))
 }
 
-fn serve(loaded: Loaded, file: Option<String>) -> Result<(), String> {
+fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     let mut conf = loaded.config;
     let file =
         file.map(|f| std::fs::canonicalize(&f).map_or(f, |p| p.display().to_string())).unwrap_or_default();
@@ -177,6 +162,7 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<(), String> {
     std::env::set_current_dir(&conf.dir).map_err(|e| format!("Can't chdir to '{}': {e}", conf.dir))?;
     let (doors, unix) = bind(&conf, &ports, shards)?;
     let doors = Arc::new(doors);
+    let bus = BusPorts::bind(&conf, &ports)?;
     if conf.daemonize {
         net::daemonize()?;
     }
@@ -192,18 +178,20 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<(), String> {
     }
     let mut rng = Rng::new(clock::seed());
     crate::value::set_hash_seed(rng.next_u64());
-    let view = Arc::new(first_view(&conf, &ports, shards, &mut rng));
-    let host = Arc::new(new_host(&conf, shards, file, doors.clone(), &mut rng));
+    let host = Arc::new(new_host(&conf, (shards, &ports), file, doors.clone(), &mut rng));
     let (events, inbox) = channel();
-    let cores_at_work = start_cores(&host, &view, &cores, (doors, unix), &events, &mut rng)?;
+    let at_work = start_cores(&host, &cores, (doors, unix, bus), &events, &mut rng)?;
     watch_signals(events)?;
-    announce(&conf, &cores, &ports, &view);
-    cores_at_work.threads.iter().for_each(Running::go);
+    announce(&conf, &cores, &ports, &at_work.views);
+    at_work.threads.iter().for_each(Running::go);
     outside::publish(&host);
     host.registers.process.startup_memory.store(crate::metrics::used_memory() as u64, Ordering::Relaxed);
-    wait_for_end(&inbox, &log, &host);
-    cores_at_work.shared.stop.store(true, Ordering::Relaxed);
-    for thread in cores_at_work.threads {
+    let code = wait_for_end(&inbox, &log, &host);
+    if let Some(plane) = at_work.plane {
+        plane.stop();
+    }
+    at_work.shared.stop.store(true, Ordering::Relaxed);
+    for thread in at_work.threads {
         thread.join()?;
     }
     if !conf.pidfile.is_empty() {
@@ -213,32 +201,47 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<(), String> {
         let _ = std::fs::remove_file(&conf.unixsocket);
     }
     tracing::warn!("Shoal is now ready to exit, bye bye...");
-    Ok(())
+    Ok(code)
 }
 
-/// The cores of a started host.
+/// A started host.
 struct AtWork {
+    plane: Option<PlaneAtWork>,
+    /// What each shard begins with.
+    views: Vec<Arc<View>>,
     shared: Arc<Shared>,
     threads: Vec<Running>,
 }
 
-/// Starts one core a shard. They stand until they are told to go.
+/// Starts the plane, and one core a shard. They stand until they are told to go.
 fn start_cores(
     host: &Arc<Host>,
-    view: &Arc<View>,
     cores: &[usize],
-    (doors, mut unix): (Arc<Doors>, Option<(Socket, Door)>),
+    (doors, mut unix, bus): (Arc<Doors>, Option<(Socket, Door)>, Option<BusPorts>),
     events: &Sender<Event>,
     rng: &mut Rng,
 ) -> Result<AtWork, String> {
     let shards = cores.len();
     let conf = host.live.snapshot();
+    let (letters, bells) = plane::letterboxes(if bus.is_some() { shards } else { 0 })?;
     let shared = Arc::new(Shared {
         post: Post::new(shards, limits::MAILBOX),
         peers: (0..shards).map(|_| OnceLock::new()).collect(),
         stop: AtomicBool::new(false),
         doors,
+        letters,
     });
+    let (views, mut plane) = match bus {
+        None => {
+            let view = Arc::new(first_view(&conf, shards));
+            ((0..shards).map(|_| view.clone()).collect(), None)
+        }
+        Some(bus) => {
+            let lines = (&shared, bells);
+            let (views, plane) = PlaneAtWork::start(host, bus, lines, events.clone(), rng.next_u64())?;
+            (views, Some(plane))
+        }
+    };
     let hash_seed = rng.next_u64();
     let mut threads = Vec::new();
     for (me, &core) in cores.iter().enumerate() {
@@ -247,7 +250,7 @@ fn start_cores(
                 me,
                 shards,
                 host: host.clone(),
-                view: view.clone(),
+                view: views[me].clone(),
                 hasher: Hasher::new(hash_seed),
                 databases: if host.cluster { 1 } else { conf.databases as usize },
                 seed: rng.next_u64(),
@@ -258,13 +261,20 @@ fn start_cores(
             unix: unix.take(),
             unix_path: conf.unixsocket.clone(),
             events: events.clone(),
+            plane: plane.as_mut().and_then(PlaneAtWork::line),
         };
         threads.push(Core::start(plan, core)?);
     }
-    Ok(AtWork { shared, threads })
+    Ok(AtWork { plane, views, shared, threads })
 }
 
-fn new_host(conf: &Config, shards: usize, config_file: String, doors: Arc<Doors>, rng: &mut Rng) -> Host {
+fn new_host(
+    conf: &Config,
+    (shards, ports): (usize, &Ports),
+    config_file: String,
+    doors: Arc<Doors>,
+    rng: &mut Rng,
+) -> Host {
     let id = random_id(rng);
     let (os, system_memory) = outside::machine();
     Host {
@@ -274,6 +284,7 @@ fn new_host(conf: &Config, shards: usize, config_file: String, doors: Arc<Doors>
         executable: std::env::current_exe().map_or_else(|_| "shoal".into(), |p| p.display().to_string()),
         config_file,
         cluster: conf.topology != Topology::Standalone,
+        own_ports: ports.own.clone(),
         ticks_per_us: clock::ticks().per_us,
         os,
         system_memory,
@@ -281,11 +292,12 @@ fn new_host(conf: &Config, shards: usize, config_file: String, doors: Arc<Doors>
     }
 }
 
-fn announce(conf: &Config, cores: &[usize], ports: &Ports, view: &View) {
+fn announce(conf: &Config, cores: &[usize], ports: &Ports, views: &[Arc<View>]) {
     let shards = cores.len();
     tracing::info!("Shoal {}: {shards} shard(s) on core(s) {cores:?}", env!("CARGO_PKG_VERSION"));
     tracing::info!("Port: {}, PID: {}", conf.port, std::process::id());
     for (shard, core) in cores.iter().enumerate().filter(|_| conf.topology != Topology::Standalone) {
+        let view = &views[shard];
         let slots: Vec<String> =
             view.ranges(view.local_index(shard)).iter().map(|(from, to)| format!("{from}-{to}")).collect();
         let slots = if slots.is_empty() { "none".into() } else { slots.join(" ") };
@@ -324,8 +336,9 @@ fn free(host: &Host, garbage: Vec<Garbage>) {
     }
 }
 
-/// What the thread that belongs to no shard does: frees what is big, waits for the end.
-fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host) {
+/// What the thread that belongs to no shard does: frees what is big, waits for the end. With what code
+/// the process then exits.
+fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host) -> ExitCode {
     loop {
         match inbox.recv_timeout(Duration::from_secs(1)) {
             Ok(Event::Garbage(garbage)) => free(host, garbage),
@@ -337,20 +350,20 @@ fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host) {
             Ok(Event::Signal(signal)) => {
                 let name = if signal == signal_hook::consts::SIGINT { "SIGINT" } else { "SIGTERM" };
                 tracing::warn!("Received {name} scheduling shutdown...");
-                return;
+                return ExitCode::SUCCESS;
             }
             // it may have been aborted since
             Ok(Event::Shutdown) if host.registers.shutdown.asked().is_none() => {}
             Ok(Event::Shutdown) => {
                 tracing::warn!("User requested shutdown...");
-                return;
+                return ExitCode::SUCCESS;
             }
             Ok(Event::Failed(why)) => {
-                tracing::error!("A core failed: {why}");
-                return;
+                tracing::error!("{why}");
+                return ExitCode::FAILURE;
             }
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => outside::publish(host),
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return ExitCode::SUCCESS,
         }
     }
 }

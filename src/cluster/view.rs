@@ -1,6 +1,10 @@
 //! An immutable snapshot of the cluster: who owns which slot, and where they listen.
 
+use super::conf::NodeLine;
+use super::slots::SlotSet;
+use super::wire::{flag, kind};
 use crate::slot::{SLOTS, Slot};
+use crate::util::rng::Rng;
 
 /// A node's name: 40 hex digits.
 pub type NodeId = [u8; 40];
@@ -22,12 +26,80 @@ pub struct Node {
     pub config_epoch: u64,
     /// The shard of this host that this node is, when it is one of ours.
     pub local: Option<u16>,
+    /// Its name for humans, when it has one.
+    pub human_name: String,
+    /// What a master and its replicas have in common.
+    pub shard_id: NodeId,
+    /// [`flag`]s, without MYSELF.
+    pub flags: u16,
+    /// Of a replica, when that node is known.
+    pub master: Option<NodeIndex>,
+    /// Unix time in ms of the PING that is not answered yet (0: none), and of the last PONG.
+    pub ping_sent: u64,
+    pub pong_received: u64,
+    /// A link to it is open. Nodes of this host need none.
+    pub linked: bool,
+    /// Replication offset, as last heard.
+    pub offset: u64,
+}
+
+impl Default for Node {
+    /// A master that is well, of no name yet.
+    fn default() -> Node {
+        Node {
+            id: [b'0'; 40],
+            ip: String::new(),
+            hostname: String::new(),
+            port: 0,
+            bus_port: 0,
+            config_epoch: 0,
+            local: None,
+            human_name: String::new(),
+            shard_id: [b'0'; 40],
+            flags: flag::MASTER,
+            master: None,
+            ping_sent: 0,
+            pong_received: 0,
+            linked: true,
+            offset: 0,
+        }
+    }
 }
 
 impl Node {
+    pub fn is_master(&self) -> bool {
+        self.flags & flag::MASTER != 0
+    }
+
+    pub fn is_replica(&self) -> bool {
+        self.flags & flag::REPLICA != 0
+    }
+
+    pub fn failed(&self) -> bool {
+        self.flags & flag::FAIL != 0
+    }
+
     pub fn id(&self) -> &str {
         std::str::from_utf8(&self.id).expect("node ids are hex digits")
     }
+}
+
+/// A slot of a local shard that is on its way to another node, or from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpenSlot {
+    pub shard: u16,
+    pub slot: Slot,
+    pub importing: bool,
+    pub peer: NodeIndex,
+}
+
+/// Bus packets of one local node, by [`kind`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BusCounts {
+    pub sent: [u64; kind::COUNT],
+    pub received: [u64; kind::COUNT],
+    /// Frames that were no packets.
+    pub malformed: u64,
 }
 
 /// A snapshot. A newer one has a higher version; views never change in place.
@@ -35,31 +107,51 @@ impl Node {
 pub struct View {
     pub version: u64,
     pub current_epoch: u64,
-    /// Every slot has an owner that is not failing (or full coverage is not asked for).
+    /// Every slot has an owner that is not failing (or full coverage is not asked for), and this host
+    /// is with the majority.
     pub ok: bool,
+    /// Reads, and SPUBLISH and the like, are served even when not `ok`.
+    pub reads_when_down: bool,
+    pub pubsubshard_when_down: bool,
     pub nodes: Vec<Node>,
+    /// Sorted.
+    pub open: Vec<OpenSlot>,
+    /// Of the local shards, in the order of `nodes`.
+    pub counts: Vec<(u16, BusCounts)>,
     owners: Box<[NodeIndex; SLOTS]>,
     /// The node of each local shard, by shard number.
     locals: Vec<NodeIndex>,
 }
 
 impl View {
-    /// A view of `nodes`; `owner_of` says who owns a slot. Local nodes must cover shards `0..n`.
+    /// A view of `nodes`; `owner_of` says who owns a slot. Shards whose nodes are strangers to these
+    /// have none here.
     pub fn new(version: u64, epoch: u64, nodes: Vec<Node>, owner_of: impl Fn(Slot) -> NodeIndex) -> View {
         let mut owners = Box::new([UNASSIGNED; SLOTS]);
         for (slot, owner) in owners.iter_mut().enumerate() {
             *owner = owner_of(slot as Slot);
             assert!(*owner == UNASSIGNED || (*owner as usize) < nodes.len(), "owner of slot {slot} exists");
         }
-        let mut locals = vec![UNASSIGNED; nodes.iter().filter(|n| n.local.is_some()).count()];
+        let shards = nodes.iter().filter_map(|n| n.local).max().map_or(0, |last| last as usize + 1);
+        let mut locals = vec![UNASSIGNED; shards];
         for (i, node) in nodes.iter().enumerate() {
             if let Some(shard) = node.local {
                 locals[shard as usize] = i as NodeIndex;
             }
         }
-        assert!(!locals.contains(&UNASSIGNED), "every local shard has its node");
         let ok = !owners.contains(&UNASSIGNED);
-        View { version, current_epoch: epoch, ok, nodes, owners, locals }
+        View {
+            version,
+            current_epoch: epoch,
+            ok,
+            reads_when_down: false,
+            pubsubshard_when_down: true,
+            nodes,
+            open: Vec::new(),
+            counts: Vec::new(),
+            owners,
+            locals,
+        }
     }
 
     /// The index of the slot's owner, or [`UNASSIGNED`].
@@ -73,7 +165,7 @@ impl View {
         self.nodes.get(self.owner_index(slot) as usize)
     }
 
-    /// The index of local shard `shard`'s node.
+    /// The index of local shard `shard`'s node. The shard must be one that this view is for.
     #[inline]
     pub fn local_index(&self, shard: usize) -> NodeIndex {
         self.locals[shard]
@@ -101,6 +193,82 @@ impl View {
         out
     }
 
+    /// Whether shard `shard` serves all that it owns without a further question: the cluster is well,
+    /// and no slot is on its way to or from it.
+    pub fn is_calm(&self, shard: usize) -> bool {
+        self.ok && self.open.iter().all(|open| open.shard as usize != shard)
+    }
+
+    /// Where shard `shard` is moving `slot` to, if it is.
+    #[inline]
+    pub fn migrating(&self, shard: usize, slot: Slot) -> Option<NodeIndex> {
+        if self.open.is_empty() { None } else { self.open_slot(shard, slot, false) }
+    }
+
+    /// Where shard `shard` is taking `slot` from, if it is.
+    #[inline]
+    pub fn importing(&self, shard: usize, slot: Slot) -> Option<NodeIndex> {
+        if self.open.is_empty() { None } else { self.open_slot(shard, slot, true) }
+    }
+
+    #[cold]
+    fn open_slot(&self, shard: usize, slot: Slot, importing: bool) -> Option<NodeIndex> {
+        let wanted = (shard as u16, slot, importing);
+        let found = self.open.binary_search_by_key(&wanted, |open| (open.shard, open.slot, open.importing));
+        found.ok().map(|at| self.open[at].peer)
+    }
+
+    /// The replicas of a master, in the order of `nodes`.
+    pub fn replicas(&self, master: NodeIndex) -> impl Iterator<Item = NodeIndex> + '_ {
+        let of = move |node: &Node| node.is_replica() && node.master == Some(master);
+        self.nodes.iter().enumerate().filter(move |(_, node)| of(node)).map(|(at, _)| at as NodeIndex)
+    }
+
+    /// The epoch that a node acts by: a replica by its master's.
+    pub fn epoch_of(&self, node: &Node) -> u64 {
+        let master = node.master.filter(|_| node.is_replica());
+        master.map_or(node.config_epoch, |master| self.nodes[master as usize].config_epoch)
+    }
+
+    /// A node as CLUSTER NODES shows it to shard `me`; `ip` is where it is reached.
+    pub fn line(&self, index: NodeIndex, me: usize, ip: &str) -> NodeLine {
+        let node = &self.nodes[index as usize];
+        let myself = index == self.local_index(me);
+        let open = |importing| {
+            let mine = self.open.iter().filter(move |open| myself && open.shard as usize == me);
+            mine.filter(move |open| open.importing == importing)
+                .map(|open| (open.slot, self.nodes[open.peer as usize].id))
+                .collect()
+        };
+        NodeLine {
+            id: node.id,
+            ip: ip.to_owned(),
+            port: node.port,
+            cport: node.bus_port,
+            hostname: node.hostname.clone(),
+            aux: Vec::new(),
+            flags: node.flags | if myself { flag::MYSELF } else { 0 },
+            replica_of: node.master.map(|master| self.nodes[master as usize].id),
+            ping_sent: node.ping_sent,
+            // a node hears itself always
+            pong_received: if myself { 0 } else { node.pong_received },
+            config_epoch: self.epoch_of(node),
+            connected: node.linked,
+            slots: SlotSet::new(),
+            migrating: open(false),
+            importing: open(true),
+        }
+    }
+
+    /// The slots of every node, in the order of `nodes`.
+    pub fn slots(&self) -> Vec<SlotSet> {
+        let mut sets = vec![SlotSet::new(); self.nodes.len()];
+        for (slot, owner) in self.owners.iter().enumerate().filter(|&(_, &owner)| owner != UNASSIGNED) {
+            sets[*owner as usize].insert(slot as Slot);
+        }
+        sets
+    }
+
     pub fn assigned(&self) -> usize {
         self.owners.iter().filter(|&&o| o != UNASSIGNED).count()
     }
@@ -111,6 +279,17 @@ impl View {
         self.owners.iter().filter(|&&o| o != UNASSIGNED).for_each(|&o| owns[o as usize] = true);
         owns.iter().filter(|&&o| o).count()
     }
+}
+
+/// The shard id of a master that has announced none, and of its replicas: it follows from its name.
+pub fn derived_shard_id(master: &NodeId) -> NodeId {
+    let seed = master.chunks(8).fold(0u64, |h, c| {
+        let mut word = [0; 8];
+        word[..c.len()].copy_from_slice(c);
+        h.rotate_left(17) ^ u64::from_le_bytes(word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    });
+    let mut rng = Rng::new(seed);
+    std::array::from_fn(|_| b"0123456789abcdef"[rng.below(16) as usize])
 }
 
 /// The slots of shard `shard` when `shards` of them share all slots evenly, as `redis-cli
@@ -152,6 +331,7 @@ mod tests {
             bus_port: 2,
             config_epoch: 1,
             local,
+            ..Node::default()
         };
         let view = View::new(1, 1, vec![node(Some(0)), node(None)], |s| match s {
             0..=9 | 20 => 0,

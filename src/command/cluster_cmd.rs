@@ -1,16 +1,17 @@
-//! CLUSTER, as far as it is read from the view; READONLY, READWRITE and ASKING.
+//! CLUSTER, as far as it is read from the view (the rest asks the plane); READONLY, READWRITE and ASKING.
 //!
 //! An own port answers for its node; the front door for the node of the shard that took the client.
 
 use super::ctx::Ctx;
 use super::error::{Done, ErrReply, NOT_INT};
 use super::help;
-use crate::cluster::view::{Node, NodeIndex, UNASSIGNED, View};
+use crate::cluster::conf;
+use crate::cluster::view::{BusCounts, Node, NodeIndex, UNASSIGNED, View};
+use crate::cluster::wire::{flag, kind};
 use crate::config::types::EndpointType;
 use crate::resp::Args;
 use crate::slot::{SLOTS, Slot, key_slot};
 use crate::util::num::parse_i64;
-use crate::util::rng::Rng;
 use std::fmt::Write;
 
 const DISABLED: ErrReply = ErrReply::new("ERR This instance has cluster support disabled");
@@ -81,10 +82,9 @@ fn ip_of<'n>(ctx: &'n Ctx<'_>, node: &'n Node) -> &'n str {
     if node.ip.is_empty() { &ctx.caller.local_ip } else { &node.ip }
 }
 
-/// ASKING
+/// ASKING: the router knows by it that the next command was sent here by an ASK.
 pub fn asking(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     enabled(ctx)?;
-    ctx.caller.asking = true;
     ctx.out.ok();
     Ok(())
 }
@@ -151,15 +151,7 @@ pub fn cluster_myid(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
 /// CLUSTER MYSHARDID: a master and its replicas have it in common.
 pub fn cluster_myshardid(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     enabled(ctx)?;
-    let master = &ctx.view.local_node(ctx.me).id;
-    let seed = master.chunks(8).fold(0u64, |h, c| {
-        let mut word = [0; 8];
-        word[..c.len()].copy_from_slice(c);
-        h.rotate_left(17) ^ u64::from_le_bytes(word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    });
-    let mut rng = Rng::new(seed);
-    let id: String = (0..3).map(|_| format!("{:016x}", rng.next_u64())).collect();
-    ctx.out.bulk(&id.as_bytes()[..40]);
+    ctx.out.bulk(&ctx.view.local_node(ctx.me).shard_id);
     Ok(())
 }
 
@@ -167,49 +159,54 @@ pub fn cluster_myshardid(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
 pub fn cluster_info(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     enabled(ctx)?;
     let view = ctx.view;
-    let assigned = view.assigned();
-    let text = format!(
-        "cluster_state:{}\r\ncluster_slots_assigned:{assigned}\r\ncluster_slots_ok:{assigned}\r\n\
-         cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:{}\r\ncluster_size:{}\r\n\
-         cluster_current_epoch:{}\r\ncluster_my_epoch:{}\r\ncluster_stats_messages_sent:0\r\n\
-         cluster_stats_messages_received:0\r\ntotal_cluster_links_buffer_limit_exceeded:0\r\n",
+    let (mut ok, mut suspected, mut failed) = (0, 0, 0);
+    for owner in (0..SLOTS as Slot).filter_map(|slot| view.owner(slot)) {
+        match owner.flags {
+            flags if flags & flag::FAIL != 0 => failed += 1,
+            flags if flags & flag::PFAIL != 0 => suspected += 1,
+            _ => ok += 1,
+        }
+    }
+    let mut text = format!(
+        "cluster_state:{}\r\ncluster_slots_assigned:{}\r\ncluster_slots_ok:{ok}\r\n\
+         cluster_slots_pfail:{suspected}\r\ncluster_slots_fail:{failed}\r\ncluster_known_nodes:{}\r\n\
+         cluster_size:{}\r\ncluster_current_epoch:{}\r\ncluster_my_epoch:{}\r\n",
         if view.ok { "ok" } else { "fail" },
+        view.assigned(),
         view.nodes.len(),
         view.size(),
         view.current_epoch,
-        view.local_node(ctx.me).config_epoch,
+        view.epoch_of(view.local_node(ctx.me)),
     );
+    let none = BusCounts::default();
+    let counts = view.counts.iter().find(|(shard, _)| *shard as usize == ctx.me).map_or(&none, |(_, c)| c);
+    packets(&mut text, "sent", &counts.sent);
+    packets(&mut text, "received", &counts.received);
+    text.push_str("total_cluster_links_buffer_limit_exceeded:0\r\n");
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(())
+}
+
+/// What went over the bus, by type and in all.
+fn packets(out: &mut String, way: &str, counts: &[u64]) {
+    for (name, n) in kind::NAMES.iter().zip(counts).filter(|(_, n)| **n > 0) {
+        let _ = write!(out, "cluster_stats_messages_{name}_{way}:{n}\r\n");
+    }
+    let _ = write!(out, "cluster_stats_messages_{way}:{}\r\n", counts.iter().sum::<u64>());
 }
 
 /// CLUSTER NODES
 pub fn cluster_nodes(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     enabled(ctx)?;
     let mut text = String::new();
-    for index in 0..ctx.view.nodes.len() {
-        describe(ctx, index as NodeIndex, &mut text);
-        text.push('\n');
+    for (index, slots) in ctx.view.slots().into_iter().enumerate() {
+        let node = &ctx.view.nodes[index];
+        let mut line = ctx.view.line(index as NodeIndex, ctx.me, ip_of(ctx, node));
+        line.slots = slots;
+        conf::render_node(&line, &mut text);
     }
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(())
-}
-
-/// A node's line: `id ip:port@bus[,hostname] flags master ping pong epoch link slots...`.
-fn describe(ctx: &Ctx<'_>, index: NodeIndex, out: &mut String) {
-    let node = &ctx.view.nodes[index as usize];
-    let (id, ip, port, bus) = (node.id(), ip_of(ctx, node), node.port, node.bus_port);
-    let host = if node.hostname.is_empty() { String::new() } else { format!(",{}", node.hostname) };
-    let flags = if index == ctx.view.local_index(ctx.me) { "myself,master" } else { "master" };
-    let epoch = node.config_epoch;
-    let mut put = |text: std::fmt::Arguments<'_>| out.write_fmt(text).expect("writing to memory succeeds");
-    put(format_args!("{id} {ip}:{port}@{bus}{host} {flags} - 0 0 {epoch} connected"));
-    for (from, to) in ctx.view.ranges(index) {
-        match from == to {
-            true => put(format_args!(" {from}")),
-            false => put(format_args!(" {from}-{to}")),
-        }
-    }
 }
 
 /// CLUSTER SLOTS
@@ -219,10 +216,16 @@ pub fn cluster_slots(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     let ranges = ranges(view);
     ctx.out.array(ranges.len());
     for (from, to, owner) in ranges {
-        ctx.out.array(3);
+        // replicas that have data, and are well
+        let serving =
+            |at: &NodeIndex| !view.nodes[*at as usize].failed() && view.nodes[*at as usize].offset != 0;
+        let replicas: Vec<NodeIndex> = view.replicas(owner).filter(serving).collect();
+        ctx.out.array(3 + replicas.len());
         ctx.out.int(from as i64);
         ctx.out.int(to as i64);
-        endpoint(ctx, &view.nodes[owner as usize]);
+        for at in [owner].into_iter().chain(replicas) {
+            endpoint(ctx, &view.nodes[at as usize]);
+        }
     }
     Ok(())
 }
@@ -268,8 +271,9 @@ fn endpoint(ctx: &mut Ctx<'_>, node: &Node) {
 pub fn cluster_shards(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     enabled(ctx)?;
     let view = ctx.view;
-    ctx.out.array(view.nodes.len());
-    for (index, node) in view.nodes.iter().enumerate() {
+    let masters = || view.nodes.iter().enumerate().filter(|(_, node)| node.is_master());
+    ctx.out.array(masters().count());
+    for (index, _) in masters() {
         let ranges = view.ranges(index as NodeIndex);
         ctx.out.map(2);
         ctx.out.bulk(b"slots");
@@ -278,9 +282,12 @@ pub fn cluster_shards(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
             ctx.out.int(from as i64);
             ctx.out.int(to as i64);
         }
+        let replicas: Vec<NodeIndex> = view.replicas(index as NodeIndex).collect();
         ctx.out.bulk(b"nodes");
-        ctx.out.array(1);
-        details(ctx, node);
+        ctx.out.array(1 + replicas.len());
+        for at in [index as NodeIndex].into_iter().chain(replicas) {
+            details(ctx, &view.nodes[at as usize]);
+        }
     }
     Ok(())
 }
@@ -308,28 +315,36 @@ fn details(ctx: &mut Ctx<'_>, node: &Node) {
         ctx.out.bulk(node.hostname.as_bytes());
     }
     ctx.out.bulk(b"role");
-    ctx.out.bulk(b"master");
+    ctx.out.bulk(if node.is_replica() { b"replica" } else { b"master" });
     ctx.out.bulk(b"replication-offset");
-    ctx.out.int(0);
+    ctx.out.int(node.offset as i64);
     ctx.out.bulk(b"health");
-    ctx.out.bulk(b"online");
+    let health: &[u8] = match node.failed() {
+        true => b"fail",
+        false if node.is_replica() && node.offset == 0 => b"loading",
+        false => b"online",
+    };
+    ctx.out.bulk(health);
 }
 
-/// CLUSTER LINKS: siblings share their memory and have none between them.
-pub fn cluster_links(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
-    enabled(ctx)?;
-    ctx.out.array(0);
-    Ok(())
-}
-
-/// CLUSTER REPLICAS id: every node that is known is a master without any.
+/// CLUSTER REPLICAS id, CLUSTER SLAVES id
 pub fn cluster_replicas(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     enabled(ctx)?;
-    if !ctx.view.nodes.iter().any(|node| node.id == args.at(2)) {
+    let view = ctx.view;
+    let Some(master) = view.nodes.iter().position(|node| node.id == args.at(2)) else {
         let id = String::from_utf8_lossy(args.at(2));
         return Err(ErrReply::owned(format!("ERR Unknown node {id}")));
+    };
+    if view.nodes[master].is_replica() {
+        return Err(ErrReply::new("ERR The specified node is not a master"));
     }
-    ctx.out.array(0);
+    let replicas: Vec<NodeIndex> = view.replicas(master as NodeIndex).collect();
+    ctx.out.array(replicas.len());
+    for at in replicas {
+        let mut text = String::new();
+        conf::render_node(&view.line(at, ctx.me, ip_of(ctx, &view.nodes[at as usize])), &mut text);
+        ctx.out.bulk(text.trim_end().as_bytes());
+    }
     Ok(())
 }
 
@@ -343,6 +358,7 @@ pub fn cluster_help(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::view::OpenSlot;
     use crate::command::testing::World;
     use crate::store::{Clock, Ttl};
 
@@ -355,6 +371,7 @@ mod tests {
             bus_port: port + 10000,
             config_epoch: port as u64 - 6999,
             local,
+            ..Node::default()
         };
         let mut w = World::new();
         w.host.cluster = true;
@@ -389,7 +406,6 @@ mod tests {
                      *3|:200|:200|*4|$9|127.0.0.1|:7000|$40|{a}|*0|"
                 ),
             ),
-            ("CLUSTER LINKS", "*0|"),
             ("CLUSTER REPLICAS x", "-ERR Unknown node x|"),
             (&format!("CLUSTER REPLICAS {b}"), "*0|"),
         ]);
@@ -407,6 +423,53 @@ mod tests {
         assert!(shards.starts_with(&first), "{shards}");
         let shard_id = w.run("CLUSTER MYSHARDID");
         assert_eq!((shard_id.len(), w.run("CLUSTER MYSHARDID")), (47, shard_id.clone()));
+    }
+
+    #[test]
+    fn describes_replicas_failures_and_open_slots() {
+        let (a, b, c) = (id(b'a'), id(b'b'), id(b'c'));
+        let mut w = world();
+        let mut nodes = w.view.nodes.clone();
+        nodes[1].flags |= flag::FAIL;
+        (nodes[1].ping_sent, nodes[1].pong_received, nodes[1].linked) = (5, 4, false);
+        let (port, bus_port) = (7002, 17002);
+        let replica = Node { id: [b'c'; 40], ip: "10.0.0.3".into(), port, bus_port, ..Node::default() };
+        nodes.push(Node { flags: flag::REPLICA, master: Some(0), offset: 9, ..replica });
+        w.view = View::new(2, 5, nodes, |slot| if slot < 100 { 0 } else { 1 });
+        let open = |slot, importing| OpenSlot { shard: 0, slot, importing, peer: 1 };
+        w.view.open = vec![open(7, false), open(300, true)];
+        w.view.ok = false;
+        let mut counts = BusCounts::default();
+        (counts.sent[0], counts.sent[2], counts.received[1]) = (3, 1, 2);
+        w.view.counts = vec![(0, counts)];
+        let nodes = w.run("CLUSTER NODES");
+        for line in [
+            format!("{a} 127.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-99 [7->-{b}] [300-<-{b}]\n"),
+            format!("{b} 10.0.0.2:7001@17001 master,fail - 5 4 2 disconnected 100-16383\n"),
+            format!("{c} 10.0.0.3:7002@17002 slave {a} 0 0 1 connected\n"),
+        ] {
+            assert!(nodes.contains(&line), "{line} in {nodes}");
+        }
+        let info = w.run("CLUSTER INFO");
+        for line in ["slots_ok:100", "slots_fail:16284", "known_nodes:3", "stats_messages_ping_sent:3"] {
+            assert!(info.contains(&format!("cluster_{line}\r\n")), "{line} in {info}");
+        }
+        assert!(info.contains("cluster_stats_messages_sent:4\r\ncluster_stats_messages_pong_received:2\r\n"));
+        let replica = format!("{c} 10.0.0.3:7002@17002 slave {a} 0 0 1 connected");
+        w.check(&[
+            (&format!("CLUSTER REPLICAS {a}"), &format!("*1|${}|{replica}|", replica.len())),
+            (&format!("CLUSTER REPLICAS {c}"), "-ERR The specified node is not a master|"),
+        ]);
+        let slots = w.run("CLUSTER SLOTS").replace("\r\n", "|");
+        let first = format!(
+            "*2|*4|:0|:99|*4|$9|127.0.0.1|:7000|$40|{a}|*0|*4|$8|10.0.0.3|:7002|$40|{c}|*0|*3|:100|:16383|"
+        );
+        assert!(slots.starts_with(&first), "{slots}");
+        let shards = w.run("CLUSTER SHARDS").replace("\r\n", "|");
+        assert!(shards.starts_with("*2|*4|$5|slots|*2|:0|:99|$5|nodes|*2|*14|"), "{shards}");
+        for part in ["$7|replica|$18|replication-offset|:9|$6|health|$6|online|", "$6|health|$4|fail|"] {
+            assert!(shards.contains(part), "{part} in {shards}");
+        }
     }
 
     #[test]
@@ -455,7 +518,7 @@ mod tests {
         }
         w.host.cluster = true;
         w.check(&[("READONLY", "+OK|"), ("ASKING", "+OK|")]);
-        assert!(w.caller.readonly && w.caller.asking);
+        assert!(w.caller.readonly);
         w.check(&[("READWRITE", "+OK|")]);
         assert!(!w.caller.readonly);
     }

@@ -105,11 +105,10 @@ pub struct Caller {
     pub db: usize,
     pub resp3: bool,
     pub authenticated: bool,
-    /// CLIENT NO-EVICT, CLIENT NO-TOUCH, READONLY, ASKING.
+    /// CLIENT NO-EVICT, CLIENT NO-TOUCH, READONLY.
     pub no_evict: bool,
     pub no_touch: bool,
     pub readonly: bool,
-    pub asking: bool,
     /// The client came through a front door, which is no node.
     pub front_door: bool,
     /// The address of ours that the client connected to, without the port.

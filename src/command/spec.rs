@@ -32,6 +32,8 @@ pub enum Verb {
     ClientReply,
     ClientUnblock,
     ClientUnpause,
+    /// A subcommand of CLUSTER that the host's plane answers.
+    Plane,
     Shutdown,
 }
 

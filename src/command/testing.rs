@@ -42,6 +42,7 @@ impl World {
             bus_port: 16379,
             config_epoch: 1,
             local: Some(0),
+            ..Node::default()
         };
         World {
             ks: Keyspace::new(16, Hasher::new(1), 1),

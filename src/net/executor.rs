@@ -5,16 +5,21 @@
 //! in one send a connection; and the ring is entered once, at the end, to submit the sends and to
 //! wait for what comes next.
 
+use super::bus::drive::Mailbox;
+use super::bus::host as bus;
+use super::bus::letters::Letterbox;
 use super::conn::{Conns, tag};
 use super::doors::Doors;
 use super::mailbox::Post;
 use super::ring::{Completion, Peer, Ring, Sizes};
 use super::{clock, listen};
+use crate::cluster::plane::LinkId;
 use crate::command::host::Host;
 use crate::config::Config;
 use crate::limits;
 use crate::session::Door;
 use crate::shard::mail::Mail;
+use crate::shard::plane::Question;
 use crate::shard::{Input, Setup, Shard};
 use crate::store::Garbage;
 use glommio::{LocalExecutorBuilder, Placement};
@@ -22,6 +27,7 @@ use socket2::{Domain, Socket};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
@@ -34,6 +40,8 @@ pub struct Shared {
     pub peers: Vec<OnceLock<Peer>>,
     pub stop: AtomicBool,
     pub doors: Arc<Doors>,
+    /// From the plane, one a shard; none in a standalone server.
+    pub letters: Vec<Letterbox>,
 }
 
 /// What one core needs to start.
@@ -44,6 +52,14 @@ pub struct Plan {
     pub unix: Option<(Socket, Door)>,
     pub unix_path: String,
     pub events: Sender<Event>,
+    pub plane: Option<PlaneLine>,
+}
+
+/// A core's line to the plane.
+pub struct PlaneLine {
+    pub mailbox: Mailbox<bus::Mail>,
+    /// Readable when a letter lies in the core's letterbox.
+    pub bell: UnixStream,
 }
 
 /// What the thread that belongs to no shard hears of.
@@ -54,10 +70,14 @@ pub enum Event {
     Shutdown,
     Signal(i32),
     ReopenLog,
-    /// A core can't go on.
+    /// A core or the cluster bus can't go on.
     Failed(String),
 }
 
+const NEVER: Duration = Duration::from_secs(1 << 31);
+
+/// The tag of the plane's bell: no connection has it.
+const BELL: u64 = (1 << 56) - 1;
 const HELD: Duration = Duration::from_micros(limits::HELD_OUTPUT_US);
 
 /// A core at work.
@@ -86,6 +106,11 @@ pub struct Core {
     /// Mail that found a mailbox full.
     backlog: Vec<VecDeque<Mail>>,
     next_tick: Instant,
+    plane: Option<PlaneLine>,
+    /// Mail for the plane that found its mailbox full.
+    unsent: VecDeque<bus::Mail>,
+    next_beat: Instant,
+    rung: bool,
     events: Sender<Event>,
     starved: Vec<u32>,
 }
@@ -131,7 +156,7 @@ impl Core {
                     return;
                 }
                 if let Err(e) = core.run().await {
-                    let _ = events.send(Event::Failed(e.to_string()));
+                    let _ = events.send(Event::Failed(format!("A core failed: {e}")));
                 }
             })
             .map_err(|e| format!("Can't start a shard on core {core}: {e}"))?;
@@ -152,6 +177,8 @@ impl Core {
             buffer_bytes: limits::RECV_BUFFER,
         })?;
         let _ = plan.shared.peers[me].set(ring.peer());
+        // without a plane nobody listens
+        let first_beat = Instant::now() + if plan.plane.is_some() { Duration::ZERO } else { NEVER };
         let mut core = Core {
             me,
             ring,
@@ -173,9 +200,14 @@ impl Core {
             held: VecDeque::new(),
             backlog: (0..shards).map(|_| VecDeque::new()).collect(),
             next_tick: Instant::now(),
+            plane: plan.plane,
+            unsent: VecDeque::new(),
+            next_beat: first_beat,
+            rung: false,
             events: plan.events,
             starved: Vec::new(),
         };
+        core.hear_bell();
         core.listen(plan.unix);
         core.change_doors();
         Ok(core)
@@ -242,7 +274,8 @@ impl Core {
 
     /// How long the core may sleep when nothing comes.
     fn until_due(&self) -> Duration {
-        let due = self.held.front().map_or(self.next_tick, |&(_, until)| self.next_tick.min(until));
+        let timer = self.next_tick.min(self.next_beat);
+        let due = self.held.front().map_or(timer, |&(_, until)| timer.min(until));
         due.saturating_duration_since(Instant::now())
     }
 
@@ -258,11 +291,13 @@ impl Core {
         self.completions = completions;
         self.execute();
         busy |= self.read_mail();
+        self.read_letters();
         self.sleep_if_asked();
         self.end_streams();
         self.tick_if_due();
         self.do_chores();
         self.send_mail();
+        self.tell_plane();
         self.flush();
         busy
     }
@@ -281,10 +316,20 @@ impl Core {
                         self.received.push((number, buffer, len));
                     }
                 }
-                None => self.ring.recycle([buffer]),
+                None => {
+                    self.ring.recycle([buffer]);
+                    self.rung |= tag == BELL;
+                    if tag == BELL && !more {
+                        self.hear_bell();
+                    }
+                }
             },
             Completion::RecvEnded { tag, error } => {
                 let Some((number, conn)) = self.conns.tagged(tag) else {
+                    self.rung |= tag == BELL;
+                    if tag == BELL {
+                        self.hear_bell();
+                    }
                     return;
                 };
                 conn.receiving = false;
@@ -314,7 +359,7 @@ impl Core {
                     self.accept(fd, tag as usize);
                 }
             }
-            Completion::Woken => {}
+            Completion::Woken | Completion::Writable { .. } => {}
         }
     }
 
@@ -405,6 +450,51 @@ impl Core {
         any
     }
 
+    fn hear_bell(&mut self) {
+        if let Some(plane) = &self.plane {
+            self.ring.recv(plane.bell.as_raw_fd(), BELL);
+        }
+    }
+
+    /// Takes up what the plane has decided.
+    fn read_letters(&mut self) {
+        if std::mem::take(&mut self.rung) {
+            let letters = self.shared.letters[self.me].take();
+            self.shard.letters(letters, clock::now());
+        }
+    }
+
+    /// Sends the shard's questions.
+    fn tell_plane(&mut self) {
+        if !self.shard.has_questions() && self.unsent.is_empty() {
+            return;
+        }
+        let Some(plane) = &self.plane else { return };
+        let local = self.me;
+        for Question { ticket, command } in self.shard.take_questions() {
+            let shared = self.shared.clone();
+            let answer = move |outcome, unsent: &dyn Fn(LinkId) -> usize| {
+                shared.letters[local].answer(ticket, outcome, unsent);
+            };
+            self.unsent.push_back(bus::Mail::Command { local, command, reply: Box::new(answer) });
+        }
+        while let Some(mail) = self.unsent.pop_front() {
+            if let Err(mail) = plane.mailbox.send(mail) {
+                self.unsent.push_front(mail);
+                break;
+            }
+        }
+    }
+
+    /// Tells the plane that this core is well. A plane that is far behind has older heartbeats to read.
+    fn beat(&mut self, now: Instant) {
+        self.next_beat = now + Duration::from_millis(1000 / limits::TICKS_A_SECOND);
+        if let Some(plane) = &self.plane {
+            let beat = self.shard.heartbeat();
+            let _ = plane.mailbox.send(bus::Mail::Heartbeat { local: self.me, beat });
+        }
+    }
+
     /// Streams that ended are closed once what they sent is executed and answered.
     fn end_streams(&mut self) {
         for number in std::mem::take(&mut self.ended) {
@@ -426,6 +516,9 @@ impl Core {
 
     fn tick_if_due(&mut self) {
         let now = Instant::now();
+        if now >= self.next_beat {
+            self.beat(now);
+        }
         if now < self.next_tick {
             return;
         }

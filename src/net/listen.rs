@@ -35,6 +35,30 @@ pub fn tcp(bind: &[String], port: u16, backlog: i32, cores: usize) -> Result<Vec
     Ok(per_core)
 }
 
+/// The addresses by which others reach what listens on these, in their shortest form.
+pub fn addresses(bind: &[String]) -> Vec<String> {
+    let mut all: Vec<IpAddr> = Vec::new();
+    for text in bind.iter().map(|text| text.strip_prefix('-').unwrap_or(text)) {
+        match text {
+            "*" => all.extend(interfaces().filter(IpAddr::is_ipv4)),
+            "::*" => all.extend(interfaces().filter(IpAddr::is_ipv6)),
+            text => all.extend(resolve(text)),
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all.iter().map(IpAddr::to_string).collect()
+}
+
+fn interfaces() -> impl Iterator<Item = IpAddr> {
+    let address = |interface: nix::ifaddrs::InterfaceAddress| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(address)
+}
+
 fn resolve(text: &str) -> Result<IpAddr, String> {
     use std::net::ToSocketAddrs;
     let mut found =

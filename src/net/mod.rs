@@ -5,8 +5,10 @@
 //! - [`mailbox`]: mail between cores.
 //! - [`listen`]: listening sockets; [`doors`]: the host's, which may move.
 //! - [`executor`]: one core's turn.
+//! - [`bus`]: links to other hosts, nodes.conf, the thread that drives the plane.
 //! - [`clock`]: time and seeds.
 
+pub mod bus;
 pub mod clock;
 pub mod conn;
 pub mod doors;
@@ -48,11 +50,12 @@ pub fn check_ring() -> Result<(), String> {
     })
 }
 
-/// Raises the limit of open files to what `clients` of so many shards need. An error says how many
+/// Raises the limit of open files to what `clients` of so many shards need, of which `nodes` are nodes
+/// of a cluster. An error says how many
 /// clients the system lets us have.
-pub fn allow_files(clients: u64, shards: usize) -> Result<(), u64> {
+pub fn allow_files(clients: u64, shards: usize, nodes: usize) -> Result<(), u64> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let own = limits::OWN_FILES + shards as u64 * limits::SHARD_FILES;
+    let own = limits::OWN_FILES + shards as u64 * limits::SHARD_FILES + nodes as u64 * limits::NODE_FILES;
     let wanted = clients + own;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((own, own));
     if soft >= wanted {

@@ -2,7 +2,7 @@
 
 use super::doors::Doors;
 use crate::command::host::{Host, Outside};
-use crate::config::{Config, ConfigError, Directive};
+use crate::config::{Config, ConfigError, Directive, Topology};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -43,7 +43,9 @@ impl Outside for System {
             std::env::set_current_dir(&new.dir).map_err(|e| ConfigError::failed("dir", e.to_string()))?;
         }
         if new.maxclients > old.maxclients {
-            super::allow_files(new.maxclients as u64, new.shard_count(1)).map_err(|possible| {
+            let shards = new.shard_count(1);
+            let nodes = if new.topology == Topology::Standalone { 0 } else { shards };
+            super::allow_files(new.maxclients as u64, shards, nodes).map_err(|possible| {
                 let why =
                     "The operating system is not able to handle the specified number of clients, try with";
                 ConfigError::failed("maxclients", format!("{why} {possible}"))

@@ -22,6 +22,7 @@ const RECV: u64 = 2 << 56;
 const SEND: u64 = 3 << 56;
 const WAKE: u64 = 4 << 56;
 const QUIET: u64 = 5 << 56;
+const WRITABLE: u64 = 6 << 56;
 
 /// Sizes of one ring.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ pub enum Completion {
     Sent { tag: u64, result: io::Result<()>, from: usize, buf: Vec<u8> },
     /// A sibling rang.
     Woken,
+    /// The socket can be written to, or has failed: its own error tells.
+    Writable { tag: u64 },
 }
 
 /// Rings a parked peer: what a ring needs to know of another one.
@@ -240,6 +243,12 @@ impl Ring {
         self.push(opcode::RecvMulti::new(Fd(fd), BUFFER_GROUP).build().user_data(RECV | tag));
     }
 
+    /// Waits until `fd` can be written to: how the end of a connect is seen.
+    pub fn writable(&mut self, fd: RawFd, tag: u64) {
+        let entry = opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).build();
+        self.push(entry.user_data(WRITABLE | tag));
+    }
+
     /// Stops the recv that was given `tag`.
     pub fn cancel_recv(&mut self, tag: u64) {
         self.push(opcode::AsyncCancel::new(RECV | tag).build().user_data(QUIET));
@@ -430,6 +439,7 @@ fn translate(
             Completion::Accepted { tag, result, more }
         }
         WAKE => Completion::Woken,
+        WRITABLE => Completion::Writable { tag },
         _ => return None,
     })
 }

@@ -34,6 +34,8 @@ pub enum Hold {
     Output,
     /// A command over several shards must end first, its own or another's.
     Loan,
+    /// The plane has its command.
+    Plane,
     /// CLIENT PAUSE, or DEBUG SLEEP, until this time in ms.
     Until(u64),
 }

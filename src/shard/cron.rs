@@ -28,6 +28,7 @@ impl Shard {
         self.begin(now);
         self.end_holds();
         self.release_if_aborted();
+        self.drop_lost_slots();
         self.pressure.settled = 0;
         self.drop_idle_clients();
         self.begin_expiry();

@@ -7,7 +7,7 @@ use crate::command::spec::{Route, Run, Spec, flag};
 use crate::command::table;
 use crate::resp::{Args, Reply};
 use crate::session::gate;
-use crate::session::route::{self, Verdict};
+use crate::session::route::{self, Verdict, Visitor};
 use crate::session::{Hold, ReplyMode};
 use crate::store::Key;
 
@@ -72,7 +72,7 @@ impl Shard {
             session.held.extend_from_slice(bytes);
             return;
         }
-        session.last = Some(spec);
+        let before = session.last.replace(spec);
         let alone = self.at.shards == 1 && !self.at.cluster;
         if alone {
             return self.run_here(client, spec, args, key);
@@ -80,7 +80,11 @@ impl Shard {
         if self.is_lending() && self.needs_lent(spec, args) {
             return self.hold_for_loan(client, bytes);
         }
-        match self.route(client, spec, args, key) {
+        let verdict = match self.route(client, spec, args, key, before) {
+            Verdict::Open(slot) => self.route_open(client, spec, args, slot),
+            verdict => verdict,
+        };
+        match verdict {
             Verdict::Here => return self.run_here(client, spec, args, key),
             Verdict::Sibling(to) => self.forward(client, to, spec, args, key),
             Verdict::Crossing => self.cross(client, spec, args),
@@ -88,14 +92,22 @@ impl Shard {
                 self.metrics.command(spec.id).rejected.inc();
                 return self.say_error(client, &error);
             }
+            Verdict::Open(_) => unreachable!("an open slot's keys have decided"),
         }
         self.lap = (self.ticks.read)();
     }
 
     #[inline]
-    fn route(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey) -> Verdict {
+    fn route(
+        &mut self,
+        client: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        key: FirstKey,
+        before: Option<&'static Spec>,
+    ) -> Verdict {
         let session = self.clients.get(client).expect("the caller looked it up");
-        let (door, local_ip) = (session.door, &session.caller.local_ip);
+        let who = Visitor { door: session.door, local_ip: &session.caller.local_ip, spec, before };
         match spec.route {
             Route::Local => Verdict::Here,
             Route::All(_) => self.route_all(client),
@@ -104,14 +116,14 @@ impl Shard {
             Route::Keys
                 if spec.legacy.first > 0 && spec.legacy.last == spec.legacy.first && spec.keys.len() == 1 =>
             {
-                route::of_slot(self.at, &self.view, door, key.slot, local_ip)
+                route::of_slot(self.at, &self.view, who, key.slot)
             }
             Route::Keys if !self.at.cluster && loan::needs_everything(spec, args) => Verdict::Crossing,
             Route::Keys | Route::Split { .. } => {
                 let keys = table::keys_of(spec, args);
                 let hasher = self.ks.hasher();
                 let slots = keys.iter().map(|k| hasher.key(args.at(k.index)).slot);
-                route::of_slots(self.at, &self.view, door, slots, local_ip)
+                route::of_slots(self.at, &self.view, who, slots)
             }
         }
     }

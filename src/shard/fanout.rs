@@ -10,7 +10,7 @@ use crate::command::spec::{Join, Route, Run, Spec};
 use crate::command::table;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
-use crate::session::route::{self, Verdict};
+use crate::session::route::{self, Verdict, Visitor};
 use crate::session::{Door, Hold, ReplyMode};
 use crate::store::cursor_slot;
 use crate::util::num;
@@ -143,7 +143,9 @@ impl Shard {
             let slot = self.ks.hasher().key(args.at(i)).slot;
             let Some(owner) = self.view.local_owner(slot) else {
                 let session = self.clients.get(client).expect("the caller looked it up");
-                let at = route::of_slot(self.at, &self.view, session.door, slot, &session.caller.local_ip);
+                let (door, local_ip) = (session.door, &session.caller.local_ip);
+                let who = Visitor { door, local_ip, spec, before: None };
+                let at = route::of_slot(self.at, &self.view, who, slot);
                 let Verdict::Refused(error) = at else { unreachable!("the slot is not ours") };
                 return self.say_error(client, &error);
             };

@@ -11,7 +11,7 @@ use super::fanout::Standing;
 use super::mail::{Mail, Share, Tables, Ticket};
 use super::{FirstKey, Shard};
 use crate::command::ctx::Caller;
-use crate::command::spec::{Begin, Route, Spec, flag};
+use crate::command::spec::{Begin, Route, Run, Spec, Verb, flag};
 use crate::command::table;
 use crate::resp::Args;
 use crate::resp::args::OwnedArgs;
@@ -70,7 +70,10 @@ impl Shard {
     pub(super) fn needs_lent(&self, spec: &Spec, args: Args<'_>) -> bool {
         match spec.route {
             Route::All(_) | Route::Cursor => true,
-            Route::Local => spec.has(flag::WRITE | flag::READONLY),
+            // the plane is told how many keys there are
+            Route::Local => {
+                spec.has(flag::WRITE | flag::READONLY) || matches!(spec.run, Run::Above(Verb::Plane))
+            }
             Route::Keys | Route::Split { .. } => {
                 let hasher = self.ks.hasher();
                 let keys = table::keys_of(spec, args);

@@ -8,6 +8,7 @@
 //! - `execute` runs one admitted command and applies its effects.
 //! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
 //!   `loan` lends slots to a command that spans shards.
+//! - [`plane`] carries CLUSTER's subcommands to the host's plane, and takes up what it decides.
 //! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
 //! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
@@ -19,6 +20,7 @@ mod figures;
 mod loan;
 pub mod mail;
 mod others;
+pub mod plane;
 mod pressure;
 mod turn;
 mod verbs;
@@ -149,6 +151,7 @@ pub struct Shard {
     /// Mail about loans; leaves behind the batches of the same turn.
     letters: Vec<(usize, Mail)>,
     loans: loan::Loans,
+    plane: plane::Correspondence,
     /// Boxed because batches travel boxed: only pointers cross cores.
     #[allow(clippy::vec_box)]
     pool: Vec<Box<Batch>>,
@@ -172,7 +175,7 @@ impl Shard {
         let Setup { me, shards, host, view, hasher, databases, seed, ticks } = setup;
         let conf = host.live.snapshot();
         let mut shard = Shard {
-            at: Place { me, shards, cluster: host.cluster },
+            at: Place { me, shards, cluster: host.cluster, calm: !host.cluster || view.is_calm(me) },
             metrics: host.metrics[me].clone(),
             generation: host.live.generation(),
             conf,
@@ -196,6 +199,7 @@ impl Shard {
             answers: Vec::new(),
             letters: Vec::new(),
             loans: loan::Loans::default(),
+            plane: plane::Correspondence::default(),
             pool: Vec::new(),
             garbage: Vec::new(),
             expire_db: 0,

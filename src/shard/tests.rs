@@ -61,6 +61,7 @@ impl Rig {
             bus_port: 17000 + i as u16,
             config_epoch: i as u64 + 1,
             local: Some(i as u16),
+            ..Node::default()
         };
         let owner = |slot| (0..shards).find(|&i| slot <= even_share(i, shards).1).unwrap() as u16;
         let view = Arc::new(View::new(1, shards as u64, (0..shards).map(node).collect(), owner));

@@ -46,6 +46,7 @@ impl Shard {
             Verb::ClientReply => self.client_reply(client, args, &mut out),
             Verb::ClientInfo => self.client_info(client, args, &mut out),
             Verb::Shutdown => self.shut_down(client, args, &mut out),
+            Verb::Plane => self.ask_plane(client, args),
             Verb::ClientKill
             | Verb::ClientList
             | Verb::ClientPause
@@ -155,7 +156,6 @@ impl Shard {
         caller.resp3 = false;
         caller.authenticated = authenticated;
         caller.name.clear();
-        caller.asking = false;
         caller.readonly = false;
         caller.no_touch = false;
         out.extend_from_slice(b"+RESET\r\n");

@@ -1,6 +1,6 @@
 //! Values that have left the store: for RENAME, MOVE, COPY and STORE, and for freeing elsewhere.
 
-use super::db::Tables;
+use super::db::{SlotTable, Tables};
 use super::entry::{Entry, Payload};
 use super::strings;
 use crate::limits::INLINE_VALUE;
@@ -88,6 +88,7 @@ pub(super) fn is_big(object: &Object) -> bool {
 #[must_use]
 pub enum Garbage {
     Object(Box<Object>),
+    Slot(SlotTable),
     Database(Tables),
 }
 
@@ -96,6 +97,7 @@ impl Garbage {
     pub fn objects(&self) -> usize {
         match self {
             Garbage::Object(_) => 1,
+            Garbage::Slot(table) => table.len(),
             Garbage::Database(tables) => tables.keys,
         }
     }

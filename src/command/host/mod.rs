@@ -39,6 +39,8 @@ pub struct Host {
     pub config_file: String,
     /// Clients see slots and redirections.
     pub cluster: bool,
+    /// The ports of the shards' nodes, in shard order; none in a standalone server.
+    pub own_ports: Vec<u16>,
     /// Ticks of a microsecond, for the per-command counts in `metrics`.
     pub ticks_per_us: f64,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -150,6 +152,7 @@ impl Host {
             executable: "/usr/bin/shoal".into(),
             config_file: String::new(),
             cluster: false,
+            own_ports: Vec::new(),
             ticks_per_us: 1.0,
             active_expire: AtomicBool::new(true),
             os: "Linux 6.18 x86_64".into(),

@@ -329,6 +329,7 @@ impl Hosted {
             bus_port: 2,
             config_epoch: 1,
             local,
+            ..Node::default()
         };
         // one more node, of another host
         let mut nodes: Vec<Node> = (0..shards).map(|i| node(Some(i as u16))).collect();

@@ -1,0 +1,251 @@
+//! Links to foreign nodes, and when to look after each.
+//!
+//! Redis looks at every node ten times a second. Here every pair of a local and a foreign node has a
+//! time at which something may have to be done, at the earliest; what happens until then only moves
+//! it away, which is noticed when it is reached.
+
+use super::Plane;
+use super::effect::{Effect, LinkId, LinkInfo};
+use super::group::Publish;
+use super::node::{Key, NEVER};
+use crate::cluster::wire::flag;
+use crate::limits;
+use std::collections::BTreeSet;
+
+/// Pairs of a local and a foreign node by when they are due.
+pub type Timers = BTreeSet<(u64, usize, Key)>;
+
+#[derive(Debug)]
+pub struct Link {
+    pub local: usize,
+    /// The node at the other end; of an inbound link unknown until it has said a known name.
+    pub peer: Option<Key>,
+    pub created: u64,
+    pub connected: bool,
+    /// Addresses of both ends, of an inbound link.
+    pub peer_ip: String,
+    pub local_ip: String,
+}
+
+impl Plane {
+    pub(super) fn accept(&mut self, id: LinkId, l: usize, peer_ip: &str, local_ip: &str) {
+        assert!(id.is_inbound() && !self.links.contains_key(&id), "a new inbound link");
+        if !self.locals[l].fresh {
+            self.out.push(Effect::Close { link: id });
+            return;
+        }
+        let (peer_ip, local_ip) = (peer_ip.to_owned(), local_ip.to_owned());
+        let link = Link { local: l, peer: None, created: self.now, connected: true, peer_ip, local_ip };
+        self.links.insert(id, link);
+    }
+
+    /// Opens a local node's link to a foreign one.
+    fn connect(&mut self, l: usize, key: Key) {
+        let address = &self.group(l)[key].address;
+        let (ip, port) = (address.ip.clone(), address.cport);
+        self.opened += 1;
+        let id = LinkId::outbound(self.opened);
+        let local_ip = self.me(l).address.ip.clone();
+        let link = Link {
+            local: l,
+            peer: Some(key),
+            created: self.now,
+            connected: false,
+            peer_ip: ip.clone(),
+            local_ip,
+        };
+        self.links.insert(id, link);
+        self.group_mut(l)[key].peers[l].link = Some(id);
+        self.out.push(Effect::Connect { link: id, local: l, ip, port });
+    }
+
+    pub(super) fn connected(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.connected = true;
+        let (l, Some(key)) = (link.local, link.peer) else { return };
+        // a PING at once, lest a slow start looks like a failure; an older one keeps its time
+        let before = self.group(l)[key].peers[l].ping_sent;
+        self.greet(l, key, id);
+        let node = &mut self.group_mut(l)[key];
+        if before != 0 {
+            node.peers[l].ping_sent = before;
+        }
+        node.flags &= !flag::MEET;
+        self.wish_view(l, Publish::Soon);
+        self.schedule(l, key);
+    }
+
+    /// A link is gone.
+    pub(super) fn forget_link(&mut self, id: LinkId) {
+        let Some(link) = self.links.remove(&id) else { return };
+        let Some(key) = link.peer else { return };
+        let l = link.local;
+        let peer = &mut self.group_mut(l)[key].peers[l];
+        if peer.link == Some(id) {
+            peer.link = None;
+            self.wish_view(l, Publish::Soon);
+            self.schedule(l, key);
+        } else if peer.inbound == Some(id) {
+            peer.inbound = None;
+        }
+    }
+
+    pub(super) fn close(&mut self, id: LinkId) {
+        self.forget_link(id);
+        self.out.push(Effect::Close { link: id });
+    }
+
+    /// Closes a local node's own link to a foreign one; it will be opened again.
+    pub(super) fn reconnect(&mut self, l: usize, key: Key) {
+        if let Some(id) = self.group(l)[key].peers[l].link {
+            self.close(id);
+        }
+    }
+
+    /// Closes all links of a local node, with whomever.
+    pub(super) fn close_all(&mut self, l: usize) {
+        let ids: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| link.local == l).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.close(id));
+    }
+
+    /// The node that has named itself on an inbound link; the link that it had before is the older.
+    pub(super) fn bind_inbound(&mut self, id: LinkId, l: usize, key: Key) {
+        if let Some(old) = self.group(l)[key].peers[l].inbound {
+            self.close(old);
+        }
+        self.group_mut(l)[key].peers[l].inbound = Some(id);
+        self.links.get_mut(&id).expect("a packet's link").peer = Some(key);
+    }
+
+    /// The link over which a local node can send to a foreign one now.
+    pub(super) fn open_link(&self, l: usize, key: Key) -> Option<LinkId> {
+        let id = self.group(l)[key].peers.get(l)?.link?;
+        self.links[&id].connected.then_some(id)
+    }
+
+    /// Sets the timer of a pair anew, from what is known of it now.
+    pub(super) fn schedule(&mut self, l: usize, key: Key) {
+        let due = self.due(l, key);
+        let old = std::mem::replace(&mut self.group_mut(l)[key].peers[l].due, due);
+        if old != due {
+            self.timers.remove(&(old, l, key));
+            if due != NEVER {
+                self.timers.insert((due, l, key));
+            }
+        }
+    }
+
+    /// Sets the timers of a foreign node with all local nodes of the group.
+    pub(super) fn schedule_all(&mut self, g: usize, key: Key) {
+        self.members(g).into_iter().for_each(|l| self.schedule(l, key));
+    }
+
+    /// Stops the timers of a node that leaves the table, or whose key changes.
+    pub(super) fn unschedule(&mut self, l: usize, key: Key) {
+        let due = std::mem::replace(&mut self.group_mut(l)[key].peers[l].due, NEVER);
+        self.timers.remove(&(due, l, key));
+    }
+
+    /// When something about this pair may have to be done.
+    fn due(&self, l: usize, key: Key) -> u64 {
+        let (node, timeout) = (&self.group(l)[key], self.timeout());
+        let peer = &node.peers[l];
+        if node.in_handshake() && node.greeter != l || !self.locals[l].fresh {
+            return NEVER;
+        }
+        if !node.has_address() {
+            return NEVER;
+        }
+        let ends = if node.in_handshake() { node.created + self.handshake_timeout() + 1 } else { NEVER };
+        let Some(link) = peer.link else { return self.now };
+        if node.in_handshake() {
+            return ends;
+        }
+        if peer.ping_sent == 0 {
+            return node.pong_received + timeout / 2 + 1;
+        }
+        let heard = peer.ping_sent.max(node.data_received);
+        let suspected = match node.has(flag::PFAIL | flag::FAIL) {
+            true => NEVER,
+            false => heard + timeout + 1,
+        };
+        let broken = (heard + timeout / 2).max(self.links[&link].created + timeout) + 1;
+        suspected.min(broken)
+    }
+
+    /// How long a node may stay in handshake.
+    pub(super) fn handshake_timeout(&self) -> u64 {
+        self.timeout().max(limits::HANDSHAKE_MIN_MS)
+    }
+
+    /// Does what is due for all pairs.
+    pub(super) fn run_timers(&mut self) {
+        // what becomes due by this is for the next tick
+        let due: Vec<(u64, usize, Key)> =
+            self.timers.range(..(self.now + 1, 0, Key::FIRST)).copied().collect();
+        for (at, l, key) in due {
+            // an earlier one may have removed the node
+            if self.timers.contains(&(at, l, key)) {
+                self.look_after(l, key);
+            }
+        }
+    }
+
+    fn look_after(&mut self, l: usize, key: Key) {
+        let node = &self.group(l)[key];
+        if node.in_handshake() && self.now > node.created + self.handshake_timeout() {
+            self.remove_node(self.locals[l].group, key);
+            return;
+        }
+        match node.peers[l].link {
+            None => {
+                self.connect(l, key);
+                self.suspect_unreachable(l, key);
+            }
+            Some(link) => self.look_after_link(l, key, link),
+        }
+        self.schedule(l, key);
+    }
+
+    fn look_after_link(&mut self, l: usize, key: Key, link: LinkId) {
+        let (node, timeout, now) = (&self.group(l)[key], self.timeout(), self.now);
+        if node.in_handshake() {
+            return;
+        }
+        let ping_sent = node.peers[l].ping_sent;
+        let silent = now - ping_sent.max(node.data_received).min(now);
+        if ping_sent == 0 {
+            if now > node.pong_received + timeout / 2 && !self.sibling_asks(l, key) {
+                self.ping(l, key);
+            }
+            return;
+        }
+        if silent > timeout / 2 && now > self.links[&link].created + timeout {
+            self.reconnect(l, key);
+        }
+        self.suspect_if_silent(l, key);
+    }
+
+    /// Another local node of the group awaits an answer from there: it speaks for all of them, unless
+    /// that takes long.
+    fn sibling_asks(&self, l: usize, key: Key) -> bool {
+        let recent = self.now.saturating_sub(self.timeout() / 4);
+        let peers = self.group(l)[key].peers.iter().enumerate();
+        peers.filter(|(other, _)| *other != l).any(|(_, peer)| peer.ping_sent != 0 && peer.ping_sent > recent)
+    }
+
+    /// CLUSTER LINKS.
+    pub(super) fn describe_links(&self, l: usize) -> Vec<LinkInfo> {
+        let mut links = Vec::new();
+        for (_, node) in self.group(l).iter() {
+            let Some(peer) = node.peers.get(l) else { continue };
+            for id in [peer.link, peer.inbound].into_iter().flatten() {
+                let link = &self.links[&id];
+                let (created, connected) = (link.created, link.connected);
+                links.push(LinkInfo { link: id, node: node.id, created, connected });
+            }
+        }
+        links
+    }
+}

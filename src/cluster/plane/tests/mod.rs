@@ -1,0 +1,8 @@
+//! Planes against each other in a network in memory.
+
+mod commands;
+mod failing;
+mod joining;
+mod moving;
+mod net;
+mod storms;

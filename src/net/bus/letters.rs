@@ -1,0 +1,74 @@
+//! What the plane has for the shards: a letterbox and a bell for each of them.
+//!
+//! A letter that is not taken yet grows with what comes after it: of several views only the newest is
+//! kept, slots are united, and answers are as many as clients wait for. So it needs no bound of its
+//! own, and the bus never waits for a shard.
+
+use crate::cluster::plane::{Answer, Effect, LinkId};
+use crate::shard::mail::Ticket;
+use crate::shard::plane::{Answered, Letters};
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// One shard's.
+pub struct Letterbox {
+    letters: Mutex<Letters>,
+    /// The bell was rung since the shard last looked.
+    rung: AtomicBool,
+    bell: UnixStream,
+}
+
+impl Letterbox {
+    /// A letterbox, and the stream by which its shard hears the bell.
+    pub fn new() -> io::Result<(Letterbox, UnixStream)> {
+        let (bell, ear) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ear.set_nonblocking(true)?;
+        Ok((Letterbox { letters: Mutex::default(), rung: AtomicBool::new(false), bell }, ear))
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Letters)) {
+        change(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // the stream is full only when the bell rings already
+            let _ = (&self.bell).write(&[0]);
+        }
+    }
+
+    /// All that came since the last time.
+    pub fn take(&self) -> Letters {
+        self.rung.store(false, Ordering::Release);
+        std::mem::take(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The answer to a question of this shard.
+    pub fn answer(&self, ticket: Ticket, outcome: Result<Answer, String>, unsent: &dyn Fn(LinkId) -> usize) {
+        let unsent = match &outcome {
+            Ok(Answer::Links(links)) => links.iter().map(|link| unsent(link.link)).collect(),
+            _ => Vec::new(),
+        };
+        self.put(|letters| letters.answers.push(Answered { ticket, outcome, unsent }));
+    }
+}
+
+/// Delivers one of the plane's effects to the shards that it is for.
+pub fn deliver(boxes: &[Letterbox], effect: Effect) {
+    match effect {
+        Effect::Publish { locals, view } => {
+            locals.iter().for_each(|&l| boxes[l].put(|letters| letters.view = Some(view.clone())));
+        }
+        Effect::DeleteSlots { local, slots } => boxes[local].put(|letters| letters.lost.unite(&slots)),
+        Effect::Flush { local } => boxes[local].put(|letters| letters.flush = true),
+        // no shard has subscribers, and no client could be told: the bus counts what came
+        Effect::Deliver { .. } => {}
+        // who lost its last slot to another node would copy all that it has from there
+        Effect::Replicate { local, of: Some(_) } => boxes[local].put(|letters| letters.flush = true),
+        // nobody copies from a node of this host, nor takes over from it
+        Effect::Replicate { of: None, .. } | Effect::PauseWrites { .. } | Effect::ResumeWrites { .. } => {}
+        Effect::Connect { .. } | Effect::Close { .. } | Effect::Send { .. } | Effect::Save { .. } => {
+            unreachable!("the bus carries these out itself")
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Between a shard and the host's plane: CLUSTER's subcommands on their way there and back, and what
+//! the plane has decided for this shard.
+
+use super::mail::Ticket;
+use super::{Now, Shard};
+use crate::cluster::plane::{Answer, Command, Heartbeat, LinkInfo};
+use crate::cluster::slots::SlotSet;
+use crate::cluster::view::View;
+use crate::command::error::{Done, ErrReply};
+use crate::command::spec::Spec;
+use crate::command::table;
+use crate::resp::args::OwnedArgs;
+use crate::resp::{Args, Reply};
+use crate::session::route::{self, Verdict};
+use crate::session::{Door, Hold};
+use crate::slot::{SLOTS, Slot};
+use crate::store::Garbage;
+use crate::util::num::parse_i64;
+use std::sync::Arc;
+
+const DISABLED: ErrReply = ErrReply::new("ERR This instance has cluster support disabled");
+
+/// A CLUSTER subcommand for the plane.
+pub struct Question {
+    pub ticket: Ticket,
+    pub command: Command,
+}
+
+/// What the plane says to a [`Question`].
+pub struct Answered {
+    pub ticket: Ticket,
+    /// An error is the reply without its `-`.
+    pub outcome: Result<Answer, String>,
+    /// Of [`Answer::Links`]: bytes that each link has not sent yet.
+    pub unsent: Vec<usize>,
+}
+
+/// What the plane has for a shard since it last looked.
+#[derive(Default)]
+pub struct Letters {
+    /// The newest view.
+    pub view: Option<Arc<View>>,
+    /// Slots that were lost: what is still in them goes.
+    pub lost: SlotSet,
+    /// All keys go.
+    pub flush: bool,
+    /// To questions, in the order of the answers.
+    pub answers: Vec<Answered>,
+}
+
+/// What a shard keeps for and from the plane.
+#[derive(Default)]
+pub(super) struct Correspondence {
+    questions: Vec<Question>,
+    /// Lost slots whose keys are still to go.
+    lost: SlotSet,
+}
+
+impl Shard {
+    /// What this shard says of itself to the plane.
+    pub fn heartbeat(&self) -> Heartbeat {
+        // nothing is replicated: who is a replica has no data, and must never be elected
+        let replica = self.view.local_node(self.at.me).is_replica();
+        Heartbeat { data_age_ms: if replica { u64::MAX } else { 0 }, ..Heartbeat::default() }
+    }
+
+    /// Questions for the plane since the last call.
+    pub fn take_questions(&mut self) -> impl Iterator<Item = Question> + '_ {
+        self.plane.questions.drain(..)
+    }
+
+    /// Whether [`Shard::take_questions`] has any.
+    #[inline]
+    pub fn has_questions(&self) -> bool {
+        !self.plane.questions.is_empty()
+    }
+
+    /// Takes up what the plane has decided: the view first, for the answers are true in it.
+    pub fn letters(&mut self, letters: Letters, now: Now) {
+        self.begin(now);
+        if let Some(view) = letters.view {
+            self.take_view(view);
+        }
+        self.plane.lost.unite(&letters.lost);
+        if letters.flush {
+            for db in self.ks.iter_mut().filter(|db| db.len() > 0) {
+                self.metrics.dirty.add(db.len() as u64);
+                let garbage = db.clear();
+                db.leave(garbage);
+            }
+        }
+        self.drop_lost_slots();
+        letters.answers.into_iter().for_each(|answered| self.hear(answered));
+        self.resume_clients();
+        self.end_turn();
+    }
+
+    fn take_view(&mut self, view: Arc<View>) {
+        self.at.calm = !self.at.cluster || view.is_calm(self.at.me);
+        self.view = view;
+    }
+
+    /// Frees what is left in lost slots. It waits for the view that says so, for until then they are
+    /// served, and for slots on loan to be back.
+    pub(super) fn drop_lost_slots(&mut self) {
+        if self.plane.lost.is_empty() || self.is_lending() {
+            return;
+        }
+        let me = self.view.local_index(self.at.me);
+        for slot in std::mem::take(&mut self.plane.lost).iter() {
+            if self.view.owner_index(slot) == me {
+                self.plane.lost.insert(slot);
+            } else if self.ks.db(0).slot_len(slot) > 0 {
+                let db = self.ks.db_mut(0);
+                let table = db.take_slot(slot);
+                self.metrics.dirty.add(table.len() as u64);
+                db.leave(Garbage::Slot(table));
+            }
+        }
+    }
+
+    /// A subcommand of CLUSTER that only the plane can answer. Its client waits for the answer.
+    pub(super) fn ask_plane(&mut self, client: u32, args: Args<'_>) -> Done {
+        if !self.at.cluster {
+            return Err(DISABLED);
+        }
+        let door = self.clients.get(client).map(|s| s.door);
+        if door == Some(Door::Front) && !reads_only(args) {
+            return Err(self.front_door_is_no_node(args));
+        }
+        self.refuse_replication(args)?;
+        let slot = args.get(2).and_then(parse_i64).and_then(|n| usize::try_from(n).ok());
+        let slot = slot.filter(|&n| n < SLOTS).map(|n| n as Slot);
+        let command = Command {
+            words: OwnedArgs::new(args.from(1).iter()),
+            keys: self.ks.db(0).len() as u64,
+            slot_keys: slot.map_or(0, |slot| self.ks.db(0).slot_len(slot) as u64),
+        };
+        let discard = self.discards(client);
+        let Some(session) = self.clients.get(client) else { return Ok(()) };
+        let place = session.pipeline.wait(discard);
+        session.hold = Hold::Plane;
+        let ticket = Ticket { client, generation: session.generation, place, part: 0 };
+        self.plane.questions.push(Question { ticket, command });
+        Ok(())
+    }
+
+    /// Whether a command runs here whose slot is on its way: to another node, then it runs as long as
+    /// its keys are here; or from one, for a client that said ASKING.
+    #[cold]
+    pub(super) fn route_open(
+        &mut self,
+        client: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        slot: Slot,
+    ) -> Verdict {
+        let keys = table::keys_of(spec, args);
+        let db = self.ks.db(0);
+        let here = |i: usize| db.peek(&db.key(args.at(i)), &self.clock).is_some();
+        let missing = keys.iter().filter(|k| !here(k.index)).count();
+        let several = keys.iter().any(|k| args.at(k.index) != args.at(keys[0].index));
+        match self.view.migrating(self.at.me, slot) {
+            _ if missing == 0 => Verdict::Here,
+            Some(_) if missing < keys.len() => Verdict::Refused(route::UNSTABLE),
+            Some(to) => {
+                let local_ip = self.clients.get(client).map_or("", |s| &s.caller.local_ip);
+                let to = &self.view.nodes[to as usize];
+                Verdict::Refused(route::redirection("ASK", slot, to, local_ip))
+            }
+            None if several => Verdict::Refused(route::UNSTABLE),
+            None => Verdict::Here,
+        }
+    }
+
+    /// REPLICATE and FAILOVER, as far as they are more than an error.
+    fn refuse_replication(&self, args: Args<'_>) -> Done {
+        const UNSUPPORTED: ErrReply = ErrReply::new("ERR Replication is not supported by this server");
+        let me = self.view.local_node(self.at.me);
+        if args.is(1, "replicate") {
+            let Some(node) = self.view.nodes.iter().find(|node| node.id == args.at(2)) else {
+                let id = String::from_utf8_lossy(args.at(2));
+                return Err(ErrReply::owned(format!("ERR Unknown node {id}")));
+            };
+            return Err(match node.id == me.id {
+                true => ErrReply::new("ERR Can't replicate myself"),
+                false if node.is_replica() => {
+                    ErrReply::new("ERR I can only replicate a master, not a replica.")
+                }
+                false => UNSUPPORTED,
+            });
+        }
+        if args.is(1, "failover") && me.is_replica() { Err(UNSUPPORTED) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn front_door_is_no_node(&self, args: Args<'_>) -> ErrReply {
+        let name = String::from_utf8_lossy(args.at(1)).to_ascii_uppercase();
+        let ports: Vec<String> = self.host.own_ports.iter().map(u16::to_string).collect();
+        ErrReply::owned(format!(
+            "ERR This port is no node of the cluster: send CLUSTER {name} to the own port of a shard ({})",
+            ports.join(", ")
+        ))
+    }
+
+    /// The answer to a question goes to the client that waits for it.
+    fn hear(&mut self, answered: Answered) {
+        let t = answered.ticket;
+        let Some(session) = self.clients.get_same(t.client, t.generation) else { return };
+        let mut reply = Vec::new();
+        let mut out = Reply::new(&mut reply, session.caller.resp3);
+        match &answered.outcome {
+            Ok(answer) => write(&mut out, answer, &answered.unsent),
+            Err(error) => {
+                out.error(error.as_bytes());
+                self.metrics.error(error.as_bytes());
+            }
+        }
+        session.pipeline.fill(t.place, 0, &reply, 0);
+        session.pipeline.drain(&mut session.out);
+        if session.hold == Hold::Plane {
+            session.hold = Hold::None;
+            self.resume.push(t.client);
+        }
+        Shard::list(&mut self.news, t.client, session);
+    }
+}
+
+/// Subcommands that ask the plane and change nothing: they are answered on the front door, too, for
+/// the shard that accepted the client.
+fn reads_only(args: Args<'_>) -> bool {
+    args.is(1, "links") || args.is(1, "count-failure-reports")
+}
+
+fn write(out: &mut Reply<'_>, answer: &Answer, unsent: &[usize]) {
+    match answer {
+        Answer::Ok => out.ok(),
+        Answer::Int(n) => out.int(*n),
+        Answer::Status(text) => out.simple(text),
+        Answer::Id(id) => out.bulk(id),
+        Answer::Lines(lines) => {
+            out.array(lines.len());
+            lines.iter().for_each(|line| out.bulk(line.as_bytes()));
+        }
+        Answer::Links(links) => {
+            out.array(links.len());
+            links.iter().zip(unsent).for_each(|(link, unsent)| write_link(out, link, *unsent));
+        }
+    }
+}
+
+fn write_link(out: &mut Reply<'_>, link: &LinkInfo, unsent: usize) {
+    let events: &[u8] = match unsent {
+        0 => b"r",
+        _ => b"rw",
+    };
+    out.map(6);
+    out.bulk(b"direction");
+    out.bulk(if link.link.is_inbound() { b"from" } else { b"to" });
+    out.bulk(b"node");
+    out.bulk(&link.node);
+    out.bulk(b"create-time");
+    out.int(link.created as i64);
+    out.bulk(b"events");
+    out.bulk(if link.connected { events } else { b"" });
+    out.bulk(b"send-buffer-allocated");
+    out.int(unsent as i64);
+    out.bulk(b"send-buffer-used");
+    out.int(unsent as i64);
+}
