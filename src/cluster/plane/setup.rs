@@ -107,7 +107,8 @@ impl Plane {
         let own: Vec<&NodeLine> = saved.nodes.iter().filter(|line| line.is_myself()).collect();
         if own.len() != locals.len() {
             return Err(format!(
-                "nodes.conf is of a host with {} shard(s), and this one has {}: start with --shards {}",
+                "nodes.conf is of a host with {} shard(s), and this one has {}: start with --shards {}, \
+                 or move the file away to begin as new nodes",
                 own.len(),
                 locals.len(),
                 own.len()
