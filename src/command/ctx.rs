@@ -60,12 +60,7 @@ impl<'a> Ctx<'a> {
             let keys: SmallVec<[Key<'k>; AHEAD]> =
                 (from..to).step_by(step).map(|i| self.key(words.at(i))).collect();
             if keys.len() > 1 {
-                let db = self.ks.db(self.db);
-                keys.iter().for_each(|key| db.prefetch_table(key.slot));
-                keys.iter().for_each(|key| db.prefetch_bucket(key.slot, key.hash));
-                let deep = keys.iter().filter(|key| db.prefetch_entry(key.slot, key.hash));
-                let deep: SmallVec<[&Key<'k>; AHEAD]> = deep.collect();
-                deep.iter().for_each(|key| db.prefetch_chained(key.slot, key.hash));
+                self.ks.prefetch(keys.iter().map(|key| (self.db, key.slot, key.hash)));
             }
             for (n, key) in keys.iter().enumerate() {
                 f(self, key, from + n * step);

@@ -1,4 +1,4 @@
-//! Drives shards: the only home of sockets, rings, clocks, threads and await.
+//! Drives shards and the plane: the only home of sockets, rings, clocks, threads and await.
 //!
 //! - [`ring`]: one core's raw io_uring.
 //! - [`conn`]: one client's socket; bytes to and from a session, no RESP.
@@ -51,8 +51,7 @@ pub fn check_ring() -> Result<(), String> {
 }
 
 /// Raises the limit of open files to what `clients` of so many shards need, of which `nodes` are nodes
-/// of a cluster. An error says how many
-/// clients the system lets us have.
+/// of a cluster. An error says how many clients the system lets us have.
 pub fn allow_files(clients: u64, shards: usize, nodes: usize) -> Result<(), u64> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let own = limits::OWN_FILES + shards as u64 * limits::SHARD_FILES + nodes as u64 * limits::NODE_FILES;

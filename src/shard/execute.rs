@@ -9,6 +9,7 @@ use crate::resp::{Args, Reply};
 use crate::session::gate;
 use crate::session::route::{self, Verdict, Visitor};
 use crate::session::{Hold, ReplyMode};
+use crate::slot::key_slot;
 use crate::store::Key;
 
 impl Shard {
@@ -121,8 +122,7 @@ impl Shard {
             Route::Keys if !self.at.cluster && loan::needs_everything(spec, args) => Verdict::Crossing,
             Route::Keys | Route::Split { .. } => {
                 let keys = table::keys_of(spec, args);
-                let hasher = self.ks.hasher();
-                let slots = keys.iter().map(|k| hasher.key(args.at(k.index)).slot);
+                let slots = keys.iter().map(|k| key_slot(args.at(k.index)));
                 route::of_slots(self.at, &self.view, who, slots)
             }
         }

@@ -12,9 +12,9 @@ use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::route::{self, Verdict, Visitor};
 use crate::session::{Door, Hold, ReplyMode};
+use crate::slot::key_slot;
 use crate::store::cursor_slot;
 use crate::util::num;
-use smallvec::SmallVec;
 
 /// One shard's share of a command: the shard, its arguments, and the places of its elements in the
 /// joined reply.
@@ -140,7 +140,7 @@ impl Shard {
         }
         let mut parts: Vec<Part<'_>> = Vec::new();
         for (n, i) in (1..args.len()).step_by(step).enumerate() {
-            let slot = self.ks.hasher().key(args.at(i)).slot;
+            let slot = key_slot(args.at(i));
             let Some(owner) = self.view.local_owner(slot) else {
                 let session = self.clients.get(client).expect("the caller looked it up");
                 let (door, local_ip) = (session.door, &session.caller.local_ip);
@@ -375,12 +375,8 @@ impl Shard {
     }
 
     fn prefetch(&self, batch: &Batch) {
-        let keyed = || batch.commands.iter().filter(|f| f.key_arg > 0);
-        keyed().for_each(|f| self.ks.db(f.db as usize).prefetch_table(f.slot));
-        keyed().for_each(|f| self.ks.db(f.db as usize).prefetch_bucket(f.slot, f.hash));
-        let deep = keyed().filter(|f| self.ks.db(f.db as usize).prefetch_entry(f.slot, f.hash));
-        let deep: SmallVec<[&Forward; 64]> = deep.collect();
-        deep.iter().for_each(|f| self.ks.db(f.db as usize).prefetch_chained(f.slot, f.hash));
+        let keyed = batch.commands.iter().filter(|f| f.key_arg > 0);
+        self.ks.prefetch(keyed.map(|f| (f.db as usize, f.slot, f.hash)));
     }
 
     /// Gives sibling `of`'s replies to the clients that wait for them.

@@ -16,7 +16,7 @@ use crate::command::table;
 use crate::resp::Args;
 use crate::resp::args::OwnedArgs;
 use crate::session::Hold;
-use crate::slot::Slot;
+use crate::slot::{Slot, key_slot};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// A command that gathers what it needs.
@@ -75,9 +75,8 @@ impl Shard {
                 spec.has(flag::WRITE | flag::READONLY) || matches!(spec.run, Run::Above(Verb::Plane))
             }
             Route::Keys | Route::Split { .. } => {
-                let hasher = self.ks.hasher();
                 let keys = table::keys_of(spec, args);
-                keys.iter().any(|k| self.loans.lent.contains(&hasher.key(args.at(k.index)).slot))
+                keys.iter().any(|k| self.loans.lent.contains(&key_slot(args.at(k.index))))
             }
         }
     }
@@ -96,8 +95,7 @@ impl Shard {
         let slots: Vec<Slot> = if !self.at.cluster && needs_everything(spec, args) {
             (0..crate::slot::SLOTS as Slot).collect()
         } else {
-            let hasher = self.ks.hasher();
-            table::keys_of(spec, args).iter().map(|k| hasher.key(args.at(k.index)).slot).collect()
+            table::keys_of(spec, args).iter().map(|k| key_slot(args.at(k.index))).collect()
         };
         let mut needs: Vec<(usize, Vec<Slot>)> = Vec::new();
         for slot in slots {

@@ -194,8 +194,9 @@ impl Shard {
     }
 
     /// A key's way through memory has three steps, each of which tells where the next one is: its
-    /// slot's table, its bucket, its entry; four where a bucket is chained to another. Whenever a command joins the queue, the commands before
-    /// it go one step further, so that parsing goes on while memory answers.
+    /// slot's table, its bucket, its entry; four where a bucket is chained to another. Whenever a
+    /// command joins the queue, the commands before it go one step further, so that parsing goes on
+    /// while memory answers.
     #[inline]
     fn load_behind(&mut self) {
         let last = self.queue.len() - 1;

@@ -4,6 +4,8 @@ use super::db::{Db, Stats};
 use super::evict::Pool;
 use super::key::Hasher;
 use super::owned::Garbage;
+use crate::slot::Slot;
+use smallvec::SmallVec;
 
 /// A shard's data. Boxed, so that lending it to a sibling moves one pointer.
 pub struct Keyspace {
@@ -41,6 +43,16 @@ impl Keyspace {
     #[inline]
     pub fn db(&self, i: usize) -> &Db {
         &self.dbs[i]
+    }
+
+    /// Brings some keys, each by its database, slot and hash, near before they are used: all of them
+    /// take one step on their way through memory before the first takes its next.
+    pub fn prefetch(&self, keys: impl Iterator<Item = (usize, Slot, u64)> + Clone) {
+        keys.clone().for_each(|(db, slot, _)| self.dbs[db].prefetch_table(slot));
+        keys.clone().for_each(|(db, slot, hash)| self.dbs[db].prefetch_bucket(slot, hash));
+        let deep = keys.filter(|&(db, slot, hash)| self.dbs[db].prefetch_entry(slot, hash));
+        let deep: SmallVec<[(usize, Slot, u64); 64]> = deep.collect();
+        deep.iter().for_each(|&(db, slot, hash)| self.dbs[db].prefetch_chained(slot, hash));
     }
 
     #[inline]
