@@ -19,6 +19,13 @@ pub const AHEAD: usize = 4;
 pub const BATCH_KEEP: usize = 256 * 1024;
 /// Batches that may wait in one mailbox; senders keep the rest.
 pub const MAILBOX: usize = 256;
+/// Quick commands that a core does at once for a sibling that sleeps: some hundred microseconds, for which
+/// the sibling may have to wait when it wakes.
+pub const VISIT_WEIGHT: u32 = 2048;
+/// How often in a turn a sibling's answers may lead to more visits.
+pub const VISIT_ROUNDS: usize = 4;
+/// Looks at a baton that a visitor has, before a core that has woken gives its time to others.
+pub const BATON_SPINS: u32 = 256;
 /// Commands of one client that may await siblings' replies; fewer when those are large.
 pub const PIPELINE: usize = 10_000;
 /// How large replies are thought to be before the first one came.

@@ -226,7 +226,7 @@ fn start_cores(
     let (letters, bells) = plane::letterboxes(if bus.is_some() { shards } else { 0 })?;
     let shared = Arc::new(Shared {
         post: Post::new(shards, limits::MAILBOX),
-        peers: (0..shards).map(|_| OnceLock::new()).collect(),
+        siblings: (0..shards).map(|_| OnceLock::new()).collect(),
         stop: AtomicBool::new(false),
         doors,
         letters,

@@ -3,8 +3,11 @@
 //! The order of a turn has reasons. What arrived is executed before mail, so that one batch for each
 //! sibling carries all of it; mail before the flush, so that replies of siblings leave with our own
 //! in one send a connection; and the ring is entered once, at the end, to submit the sends and to
-//! wait for what comes next.
+//! wait for what comes next. While it waits, siblings may run the shard: see [`super::baton`].
 
+mod mail;
+
+use super::baton::{Baton, Owner};
 use super::bus::drive::Mailbox;
 use super::bus::host as bus;
 use super::bus::letters::Letterbox;
@@ -36,12 +39,20 @@ use std::time::{Duration, Instant};
 /// What all cores of a host share.
 pub struct Shared {
     pub post: Post<Mail>,
-    /// How to ring each core, known when its ring stands.
-    pub peers: Vec<OnceLock<Peer>>,
+    /// Known when their rings stand.
+    pub siblings: Vec<OnceLock<Sibling>>,
     pub stop: AtomicBool,
     pub doors: Arc<Doors>,
     /// From the plane, one a shard; none in a standalone server.
     pub letters: Vec<Letterbox>,
+}
+
+/// What one core has of another.
+pub struct Sibling {
+    /// How to ring it.
+    peer: Peer,
+    /// How to do its work while it sleeps.
+    baton: &'static Baton<Shard>,
 }
 
 /// What one core needs to start.
@@ -84,7 +95,7 @@ const HELD: Duration = Duration::from_micros(limits::HELD_OUTPUT_US);
 pub struct Core {
     me: usize,
     ring: Ring,
-    shard: Shard,
+    shard: Owner<Shard>,
     conf: Arc<Config>,
     host: Arc<Host>,
     generation: u64,
@@ -103,8 +114,11 @@ pub struct Core {
     news: Vec<u32>,
     /// Clients whose output waits for more, and until when at most.
     held: VecDeque<(u32, Instant)>,
-    /// Mail that found a mailbox full.
+    /// Mail that goes by post, in order: what found a mailbox full waits here.
     backlog: Vec<VecDeque<Mail>>,
+    /// Reused from turn to turn.
+    outgoing: Vec<(usize, Mail)>,
+    answers: Vec<Mail>,
     next_tick: Instant,
     plane: Option<PlaneLine>,
     /// Mail for the plane that found its mailbox full.
@@ -176,13 +190,14 @@ impl Core {
             buffers: limits::RECV_BUFFERS,
             buffer_bytes: limits::RECV_BUFFER,
         })?;
-        let _ = plan.shared.peers[me].set(ring.peer());
+        let (shard, baton) = Baton::leak(Shard::new(plan.setup));
+        let _ = plan.shared.siblings[me].set(Sibling { peer: ring.peer(), baton });
         // without a plane nobody listens
         let first_beat = Instant::now() + if plan.plane.is_some() { Duration::ZERO } else { NEVER };
         let mut core = Core {
             me,
             ring,
-            shard: Shard::new(plan.setup),
+            shard,
             conf: live.snapshot(),
             generation: live.generation(),
             host,
@@ -199,6 +214,8 @@ impl Core {
             news: Vec::new(),
             held: VecDeque::new(),
             backlog: (0..shards).map(|_| VecDeque::new()).collect(),
+            outgoing: Vec::new(),
+            answers: Vec::new(),
             next_tick: Instant::now(),
             plane: plan.plane,
             unsent: VecDeque::new(),
@@ -257,14 +274,15 @@ impl Core {
         Ok(())
     }
 
-    /// Submits and, unless mail is there, sleeps until something comes.
+    /// Submits and, unless mail is there, sleeps until something comes. Siblings may run the shard meanwhile.
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
-        let parked = wait.is_some() && self.shared.post.try_park(self.me);
-        self.ring.enter(if parked { wait } else { None })?;
-        if parked {
-            self.shared.post.unpark(self.me);
+        let Core { me, ring, shard, shared, .. } = self;
+        match wait {
+            Some(_) if shared.siblings.len() > 1 => {
+                shard.park(|| shared.post.has_mail(*me), |may_sleep| ring.enter(wait.filter(|_| may_sleep)))
+            }
+            _ => ring.enter(wait),
         }
-        Ok(())
     }
 
     /// Work is left that no completion will announce.
@@ -297,6 +315,7 @@ impl Core {
         self.tick_if_due();
         self.do_chores();
         self.send_mail();
+        self.send_garbage();
         self.tell_plane();
         self.flush();
         busy
@@ -400,9 +419,9 @@ impl Core {
         self.conf.protected_mode && self.conf.requirepass.is_empty() && !listen::is_local(peer)
     }
 
-    /// Executes what was received.
+    /// Executes what was received, and what waited for a client to read its replies.
     fn execute(&mut self) {
-        if self.received.is_empty() {
+        if self.received.is_empty() && !self.shard.has_resumed() {
             return;
         }
         let now = clock::now();
@@ -434,20 +453,6 @@ impl Core {
         if until > now {
             std::thread::sleep(Duration::from_millis(until - now));
         }
-    }
-
-    fn read_mail(&mut self) -> bool {
-        let mut any = false;
-        for from in 0..self.backlog.len() {
-            for _ in 0..limits::MAILBOX {
-                let Some(mail) = self.shared.post.receive(self.me, from) else {
-                    break;
-                };
-                any = true;
-                self.shard.mail(from, mail, clock::now());
-            }
-        }
-        any
     }
 
     fn hear_bell(&mut self) {
@@ -540,40 +545,17 @@ impl Core {
         }
     }
 
-    /// What no input announces: expiry and eviction that go on, values to be freed elsewhere.
+    /// What no input announces: expiry and eviction that go on.
     fn do_chores(&mut self) {
         if self.shard.has_chores() {
             self.shard.chores(clock::now());
         }
-        if self.shard.has_garbage() {
-            let _ = self.events.send(Event::Garbage(self.shard.take_garbage()));
-        }
     }
 
-    fn send_mail(&mut self) {
-        let mut rung = false;
-        for (to, mail) in self.shard.take_mail() {
-            self.backlog[to].push_back(mail);
-            rung = true;
-        }
-        if !rung && !self.must_go_on() {
-            return;
-        }
-        for to in 0..self.backlog.len() {
-            let mut sent = false;
-            while let Some(mail) = self.backlog[to].pop_front() {
-                if let Err(mail) = self.shared.post.send(self.me, to, mail) {
-                    self.backlog[to].push_front(mail);
-                    break;
-                }
-                sent = true;
-            }
-            if sent
-                && self.shared.post.must_ring(to)
-                && let Some(peer) = self.shared.peers[to].get()
-            {
-                self.ring.wake(*peer);
-            }
+    /// Values to be freed elsewhere.
+    fn send_garbage(&mut self) {
+        if self.shard.has_garbage() {
+            let _ = self.events.send(Event::Garbage(self.shard.take_garbage()));
         }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! - [`ring`]: one core's raw io_uring.
 //! - [`conn`]: one client's socket; bytes to and from a session, no RESP.
-//! - [`mailbox`]: mail between cores.
+//! - [`mailbox`]: mail between cores; [`baton`]: who runs a shard, its own core or one that needs it.
 //! - [`listen`]: listening sockets; [`doors`]: the host's, which may move.
 //! - [`executor`]: one core's turn.
 //! - [`bus`]: links to other hosts, nodes.conf, the thread that drives the plane.
 //! - [`clock`]: time and seeds.
 
+pub mod baton;
 pub mod bus;
 pub mod clock;
 pub mod conn;

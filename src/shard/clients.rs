@@ -175,6 +175,12 @@ impl Shard {
         self.clients.get(client).is_some_and(|s| s.killed)
     }
 
+    /// Whether clients wait for the next turn to go on.
+    #[inline]
+    pub fn has_resumed(&self) -> bool {
+        !self.resume.is_empty()
+    }
+
     /// Whether reading from a client should pause: it holds more than it may.
     pub fn is_full(&mut self, client: u32) -> bool {
         self.clients.get(client).is_some_and(|s| {

@@ -95,7 +95,7 @@ impl Shard {
             }
             Verdict::Open(_) => unreachable!("an open slot's keys have decided"),
         }
-        self.lap = (self.ticks.read)();
+        self.lap = 0;
     }
 
     #[inline]
@@ -133,7 +133,7 @@ impl Shard {
         if let Run::Above(verb) = spec.run {
             return self.run_verb(client, verb, spec, args);
         }
-        let started = self.lap;
+        let started = self.started();
         let session = self.clients.get(client).expect("the caller looked it up");
         let direct = session.pipeline.is_empty() && session.reply_mode == ReplyMode::On;
         let out = if direct { &mut session.out } else { &mut self.reply };
@@ -163,6 +163,12 @@ impl Shard {
             self.reply.clear();
         }
         self.after(spec, args, started, failed, Some(client));
+    }
+
+    /// When the command that runs now began, in ticks.
+    #[inline]
+    pub(super) fn started(&self) -> u64 {
+        if self.lap == 0 { (self.ticks.read)() } else { self.lap }
     }
 
     /// Bookkeeping of an executed command.

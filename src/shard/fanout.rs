@@ -2,7 +2,7 @@
 
 use super::execute::{attempt, first_key};
 use super::mail::{Batch, Forward, Mail, Share, Ticket};
-use super::{FirstKey, Now, Shard};
+use super::{FirstKey, Now, Shard, visit};
 use crate::command::ctx::{Caller, Ctx};
 use crate::command::error::{Done, ErrReply};
 use crate::command::host::SlowEntry;
@@ -116,7 +116,9 @@ impl Shard {
         }
         self.metrics.forwarded.inc();
         let pool = &mut self.pool;
-        self.outbox[to].get_or_insert_with(|| pool.pop().unwrap_or_default()).push(forward, args);
+        let batch = self.outbox[to].get_or_insert_with(|| pool.pop().unwrap_or_default());
+        batch.weight += visit::weight(spec);
+        batch.push(forward, args);
     }
 
     /// A command whose keys, or whose work, belong to several shards.
@@ -235,13 +237,14 @@ impl Shard {
         share: Share,
         out: &mut Vec<u8>,
     ) -> Option<SlowEntry> {
-        let started = (self.ticks.read)();
+        let started = self.started();
         let mark = out.len();
         let done = match spec.run {
             Run::Above(verb) => self.host_verb(verb, caller, args, out),
             _ => self.run_handler(caller, spec, args, key, out),
         };
-        let ticks = (self.ticks.read)().wrapping_sub(started);
+        self.lap = (self.ticks.read)();
+        let ticks = self.lap.wrapping_sub(started);
         if let Err(error) = &done {
             out.truncate(mark);
             Reply::new(out, false).error(error.bytes());
@@ -333,6 +336,7 @@ impl Shard {
         let mut ends = std::mem::take(&mut batch.ends);
         let mut caller = Caller { authenticated: true, front_door: true, ..Caller::default() };
         let mut waits = false;
+        self.lap = 0;
         for f in &batch.commands[standing.next..] {
             let args = batch.args(standing.at, f.args);
             let spec = table::by_id(f.spec);

@@ -204,6 +204,7 @@ impl Shard {
             self.put_tables(tables);
         }
         let mut reply = Vec::new();
+        self.lap = 0;
         let key = FirstKey::default();
         if let Some(slow) = self.run_for(&mut caller, spec, args.as_args(), key, Share::Whole, &mut reply) {
             let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);

@@ -88,6 +88,8 @@ pub struct Batch {
     pub ends: Vec<u32>,
     /// Commands, by their number, that were slow. Who sent them is known where they came from.
     pub slow: Vec<(u32, SlowEntry)>,
+    /// How much work it is, in quick commands.
+    pub weight: u32,
 }
 
 impl Batch {
@@ -128,5 +130,6 @@ impl Batch {
         self.replies.clear();
         self.ends.clear();
         self.slow.clear();
+        self.weight = 0;
     }
 }

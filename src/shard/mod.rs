@@ -9,6 +9,8 @@
 //! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
 //!   `loan` lends slots to a command that spans shards.
 //! - [`plane`] carries CLUSTER's subcommands to the host's plane, and takes up what it decides.
+//! - [`visited`](Shard::visited) is a turn on a sibling's core, while this shard's own sleeps. So a shard is
+//!   `Send`, keeps nothing in its thread, and tells there of all that its own core has to do afterwards.
 //! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
 //! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
@@ -24,6 +26,7 @@ pub mod plane;
 mod pressure;
 mod turn;
 mod verbs;
+mod visit;
 
 #[cfg(test)]
 mod tests;
@@ -129,7 +132,7 @@ pub struct Shard {
     ks: Box<Keyspace>,
     rng: Rng,
     ticks: Ticks,
-    /// When the command before ended, in ticks: where the next one's time begins.
+    /// When the command before ended, in ticks: where the next one's time begins. 0: to be read then.
     lap: u64,
     clock: Clock,
     now: Now,

@@ -30,6 +30,7 @@ pub const UNSAFE_ROOMS: &[&str] = &["src/store/", "src/net/ring/", "src/net/ring
 /// And where else, with the reason.
 pub const UNSAFE_ELSEWHERE: &[(&str, &str)] = &[
     ("src/net/heap.rs", "GlobalAlloc is an unsafe trait, and the allocator books every allocation"),
+    ("src/net/baton.rs", "a shard is run by one thread after another, and an atomic says by which"),
     ("src/net/clock.rs", "reading the time stamp counter is an intrinsic of the processor"),
 ];
 
