@@ -18,6 +18,7 @@ pub mod value;
 
 // [2] state
 pub mod cluster;
+pub mod persist;
 pub mod store;
 
 // [3] commands: (ctx, args) -> reply + effects

@@ -9,6 +9,10 @@ pub const MAX_ARGS_UNAUTH: usize = 10;
 pub const MAX_BULK_UNAUTH: usize = 16 * 1024;
 /// Longest inline command, and longest length line of a multibulk command.
 pub const MAX_INLINE: usize = 64 * 1024;
+/// Longest string of a payload or an RDB file: a listpack's most, and more than any value's.
+pub const RDB_STRING: usize = 1 << 30;
+/// Buffer that the reading of an RDB file keeps between two large strings.
+pub const RDB_KEEP: usize = 4 * 1024 * 1024;
 /// Strings up to this length live inside their entry.
 pub const INLINE_VALUE: usize = 1024;
 /// Commands that are parsed and prefetched together before the first of them executes.

@@ -29,9 +29,9 @@ pub struct Visitor<'a> {
 }
 
 impl Visitor<'_> {
-    /// ASKING is for the next command only.
+    /// ASKING is for the next command only; some need it not.
     fn is_asking(&self) -> bool {
-        self.before.is_some_and(|spec| spec.name == "asking")
+        self.spec.has(flag::ASKING) || self.before.is_some_and(|spec| spec.name == "asking")
     }
 }
 

@@ -12,7 +12,7 @@ use super::strings;
 use super::table::{Spot, Table, Tally};
 use crate::slot::{SLOTS, Slot};
 use crate::util::rng::Rng;
-use crate::value::Object;
+use crate::value::{Object, ValueRef};
 
 /// How an access is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,14 +148,6 @@ pub struct Tables {
 #[derive(Clone, Copy)]
 pub struct EntryRef<'a> {
     pub(super) entry: &'a Entry,
-}
-
-/// A value, in place. A string is an `Int` or a `Str`, however long; never an `Obj`.
-#[derive(Clone, Copy, Debug)]
-pub enum ValueRef<'a> {
-    Int(i64),
-    Str(&'a [u8]),
-    Obj(&'a Object),
 }
 
 /// A value for change in place. A string is an `Int` or a `Str`, never an `Obj`.

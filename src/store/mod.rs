@@ -26,13 +26,15 @@ mod table;
 mod walk;
 
 pub use clock::{Clock, Expiry};
-pub use db::{Db, EntryRef, LazyFree, Look, SlotTable, Stats, Ttl, ValueMut, ValueRef};
+pub use db::{Db, EntryRef, LazyFree, Look, SlotTable, Stats, Ttl, ValueMut};
 pub use evict::Policy;
 pub use expire::ExpireStep;
 pub use key::{Hasher, Key};
 pub use keyspace::Keyspace;
 pub use owned::{Garbage, Owned, OwnedValue};
 pub use walk::cursor_slot;
+
+pub use crate::value::ValueRef;
 
 #[cfg(test)]
 mod tests;

@@ -28,11 +28,23 @@ pub enum OwnedValue {
 impl Owned {
     /// A string, stored as an integer where its text is one.
     pub fn string(bytes: &[u8]) -> Owned {
-        let value = match strings::canonical_int(bytes) {
+        Owned::text(bytes.to_vec())
+    }
+
+    fn text(bytes: Vec<u8>) -> Owned {
+        let value = match strings::canonical_int(&bytes) {
             Some(n) => OwnedValue::Int(n),
-            None => OwnedValue::Bytes(bytes.into()),
+            None => OwnedValue::Bytes(bytes.into_boxed_slice()),
         };
         Owned { value, expire_at: None, lru: None, raw: false }
+    }
+
+    /// A value of any type, strings too.
+    pub fn any(object: Object) -> Owned {
+        match object {
+            Object::Str(bytes) => Owned::text(bytes),
+            object => Owned::object(object),
+        }
     }
 
     pub fn object(object: Object) -> Owned {

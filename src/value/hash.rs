@@ -111,24 +111,24 @@ impl Hash {
         Hash { repr: Repr::Packed(Listpack::new()) }
     }
 
-    /// Takes over a listpack that came with a payload: pairs, no field twice, and at least one.
-    /// Beyond the limits it becomes a table.
+    /// An empty hash in the form that so many fields will need.
+    pub fn for_fields(count: u64, limits: &Limits) -> Hash {
+        let flat = count <= limits.hash_max_listpack_entries as u64;
+        Hash { repr: if flat { Repr::Packed(Listpack::new()) } else { Repr::Table(Box::default()) } }
+    }
+
+    /// Takes over a listpack that came with a payload: pairs, no field twice, and at least one. With
+    /// more pairs than the limit it becomes a table; as in Redis, their length does not matter here.
     pub fn from_listpack(pack: Listpack, limits: &Limits) -> Result<Hash, Corrupt> {
         let len = pack.len();
-        if len == 0 || !len.is_multiple_of(2) {
+        if len == 0 || !len.is_multiple_of(2) || pack.repeats(2) {
             return Err(Corrupt);
         }
-        let mut table = Table::default();
-        let mut fits = len / 2 <= limits.hash_max_listpack_entries;
-        for (field, value) in pairs(&pack) {
-            let long = limits.hash_max_listpack_value;
-            fits &= field.text_len() <= long && value.text_len() <= long;
-            if !table.set(&field.text(), &value.text()) {
-                return Err(Corrupt);
-            }
+        let mut hash = Hash { repr: Repr::Packed(pack) };
+        if len / 2 > limits.hash_max_listpack_entries {
+            hash.unpack();
         }
-        let repr = if fits { Repr::Packed(pack) } else { Repr::Table(Box::new(table)) };
-        Ok(Hash { repr })
+        Ok(hash)
     }
 
     /// The listpack, while it is one.

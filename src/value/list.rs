@@ -110,6 +110,12 @@ impl List {
         self.packs(0..self.nodes())
     }
 
+    /// The node at this place among them.
+    pub fn listpack(&self, node: usize) -> Option<&Listpack> {
+        let there = node < self.nodes();
+        there.then(|| self.packs(node..node + 1)).and_then(|mut packs| packs.next())
+    }
+
     /// Number of nodes.
     pub fn nodes(&self) -> usize {
         match &self.repr {

@@ -7,7 +7,10 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use crate::util::num::parse_i64;
+use crate::value::dict::hash_of;
 
 /// Bytes before the first element.
 const HEADER: usize = 6;
@@ -273,6 +276,20 @@ impl Listpack {
     /// The elements up to and with `pos`; with `rev()`, those from `pos` backwards.
     pub fn iter_to(&self, pos: Pos) -> Iter<'_> {
         Iter { buf: &self.buf, front: HEADER, back: pos.0 + entry_len(&self.buf, pos.0) }
+    }
+
+    /// Whether two elements have the same text, of the first and every `step`th after it.
+    pub fn repeats(&self, step: usize) -> bool {
+        let elems = || self.iter().step_by(step);
+        let mut hashes: SmallVec<[u64; 128]> = elems().map(|elem| elem.with_text(hash_of)).collect();
+        hashes.sort_unstable();
+        if hashes.windows(2).all(|pair| pair[0] != pair[1]) {
+            return false;
+        }
+        // equal texts, or the rare different ones of the same hash
+        let mut texts: Vec<_> = elems().map(Elem::text).collect();
+        texts.sort_unstable();
+        texts.windows(2).any(|pair| pair[0] == pair[1])
     }
 
     // --- changes ---

@@ -31,6 +31,14 @@ pub enum Object {
     ZSet(ZSet),
 }
 
+/// A value, in place. A string is an `Int` or a `Str`, however long; never an `Obj`.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueRef<'a> {
+    Int(i64),
+    Str(&'a [u8]),
+    Obj(&'a Object),
+}
+
 impl std::fmt::Debug for Object {
     /// Its type and size: values may be large.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -54,7 +54,12 @@ pub struct Server {
 impl Server {
     /// The real redis-server. One that is missing fails the test in one line.
     pub fn redis(shape: Shape) -> Server {
-        let server = Server::launch("redis-server", Path::new("redis-server"), shape, &[]);
+        Server::redis_with(shape, &[])
+    }
+
+    /// The real redis-server with further arguments.
+    pub fn redis_with(shape: Shape, more: &[&str]) -> Server {
+        let server = Server::launch("redis-server", Path::new("redis-server"), shape, more);
         if !matches!(shape, Shape::Standalone(_)) {
             server.own_all_slots();
         }

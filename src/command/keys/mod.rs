@@ -1,5 +1,6 @@
 //! Keys of every type: whether they are there, how long, under which name, and all of them.
 
+mod dump;
 mod expiry;
 mod object;
 mod rename;
@@ -7,6 +8,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+pub use dump::{dump, restore};
 pub use expiry::{expire, expireat, expiretime, persist, pexpire, pexpireat, pexpiretime, pttl, ttl};
 pub use object::{object_encoding, object_freq, object_help, object_idletime, object_refcount};
 pub use rename::{copy, move_, rename, renamenx};

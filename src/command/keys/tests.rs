@@ -463,3 +463,33 @@ fn an_own_port_scans_its_own_shard_only() {
         assert!(reply.starts_with(&format!("*2\r\n$1\r\n0\r\n*{}\r\n", mine.count())));
     }
 }
+
+/// Runs words, and gives the reply as [`World::check`] wants it.
+fn say(w: &mut World, words: &[&[u8]]) -> String {
+    String::from_utf8_lossy(&w.run_words(words)).replace("\r\n", "|")
+}
+
+#[test]
+fn restored_keys_tell_others() {
+    let payload = b"\x00\x05hello\n\x00cr\xdfve4 \n".as_slice();
+    let text = String::from_utf8_lossy(payload).into_owned();
+    let mut w = World::new();
+    w.fx.propagating = true;
+    assert_eq!(say(&mut w, &[b"RESTORE", b"k", b"0", payload]), "+OK|");
+    // without a time to live the command itself is what others get
+    assert_eq!((w.events(), w.propagated().len()), (vec!["new:k".into(), "restore:k".into()], 0));
+    assert_eq!(w.fx.dirty, 1);
+    assert_eq!(say(&mut w, &[b"restore", b"k", b"1000", payload, b"REPLACE"]), "+OK|");
+    assert_eq!(w.propagated(), [format!("restore k 1700000001000 {text} REPLACE ABSTTL")]);
+    assert_eq!(say(&mut w, &[b"RESTORE", b"k", b"1700000000001", payload, b"REPLACE", b"ABSTTL"]), "+OK|");
+    assert_eq!(w.propagated(), [""; 0]);
+    w.check(&[("GET k", "$5|hello|"), ("PEXPIRETIME k", ":1700000000001|")]);
+    w.events();
+    assert_eq!(say(&mut w, &[b"RESTORE", b"k", b"1", payload, b"REPLACE", b"ABSTTL"]), "+OK|");
+    assert_eq!((w.events(), w.propagated()), (vec!["del:k".into()], vec!["DEL k".into()]));
+    let dirty = w.fx.dirty;
+    assert_eq!(say(&mut w, &[b"RESTORE", b"k", b"1", payload, b"REPLACE", b"ABSTTL"]), "+OK|");
+    assert_eq!((w.events().len(), w.propagated().len(), w.fx.dirty), (0, 0, dirty));
+    w.check(&[("EXISTS k", ":0|"), ("DUMP k", "$-1|")]);
+    assert_eq!(w.events(), ["keymiss:k", "keymiss:k"]);
+}

@@ -3,9 +3,11 @@
 use super::row::*;
 use crate::command::spec::Route::{All, Cursor, Split};
 use crate::command::spec::Run::Here;
-use crate::command::spec::flag::{DENYOOM, FAST, LOADING, READONLY, STALE, TOUCHES_ARBITRARY_KEYS, WRITE};
+use crate::command::spec::flag::{
+    ASKING, DENYOOM, FAST, LOADING, READONLY, STALE, SYSCMD, TOUCHES_ARBITRARY_KEYS, WRITE,
+};
 use crate::command::spec::key::{ACCESS, DELETE, INSERT, OW, RM, RO, RW, UPDATE};
-use crate::command::spec::{Join, KeySpec, Run, Spec, acl};
+use crate::command::spec::{Arg, Join, KeySpec, Run, Spec, acl};
 use crate::command::{keys, sort};
 
 const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec], run: Run) -> Spec {
@@ -29,6 +31,30 @@ const STORE: KeySpec = unknown(
      anywhere in the argument array",
 );
 
+/// RESTORE, and the form of it that MIGRATE sends to the node that takes over a slot.
+const fn restore(group: &'static str, name: &'static str, flags: u32) -> Spec {
+    new(group, name, -4, WRITE | DENYOOM | flags, RESTORED, Here(keys::restore))
+        .acl(acl::KEYSPACE | acl::DANGEROUS)
+        .history(&[
+            ("3.0.0", "Added the `REPLACE` modifier."),
+            ("5.0.0", "Added the `ABSTTL` modifier."),
+            ("5.0.0", "Added the `IDLETIME` and `FREQ` options."),
+        ])
+        .args(RESTORE_ARGS)
+}
+
+const RESTORED: &[KeySpec] = &[at(1, OW | UPDATE)];
+const RESTORE_ARGS: &[Arg] = &[
+    key("key"),
+    int("ttl"),
+    text("serialized-value"),
+    word("replace", "REPLACE").opt().since("3.0.0"),
+    word("absttl", "ABSTTL").opt().since("5.0.0"),
+    int("seconds").after("IDLETIME").opt().since("5.0.0"),
+    int("frequency").after("FREQ").opt().since("5.0.0"),
+];
+const RESTORE_COST: &str = "O(N*M) for N elements of average size M, and O(N*M*log(N)) for a sorted set";
+
 pub(super) const ROWS: &[Spec] = &[
     row("copy", -3, WRITE | DENYOOM, &[at(1, RO | ACCESS), at(2, OW | UPDATE)], Here(keys::copy))
         .doc(
@@ -51,6 +77,10 @@ pub(super) const ROWS: &[Spec] = &[
         .route(Split { step: 1, join: Join::Sum })
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .args(&[key("key").many()]),
+    row("dump", 2, READONLY, &[at(1, RO | ACCESS)], Here(keys::dump))
+        .doc("2.6.0", "Serializes a key's value.", "O(N*M) for N elements of average size M")
+        .tips(&["nondeterministic_output"])
+        .args(&[key("key")]),
     row("exists", -2, READONLY | FAST, &[range(1, -1, 1, RO)], Here(keys::exists))
         .doc("1.0.0", "Counts how many of the keys exist.", "O(N) where N is the number of keys to check.")
         .route(Split { step: 1, join: Join::Sum })
@@ -149,6 +179,12 @@ pub(super) const ROWS: &[Spec] = &[
         "The command no longer returns an error when source and destination names are the same.",
     )])
     .args(&[key("key"), key("newkey").spec(1)]),
+    restore("generic", "restore", 0).doc("2.6.0", "Creates a key from what DUMP replied.", RESTORE_COST),
+    restore("server", "restore-asking", ASKING | SYSCMD).doc(
+        "3.0.0",
+        "RESTORE into a slot that is on its way here.",
+        RESTORE_COST,
+    ),
     row("scan", -2, READONLY | TOUCHES_ARBITRARY_KEYS, &[], Here(keys::scan))
         .doc(
             "2.8.0",

@@ -1,0 +1,193 @@
+//! Payloads that somebody made to break us: an error or a value, never a panic.
+
+use proptest::prelude::*;
+
+use super::samples::{Kind, digest, model, payloads, plain, value_of, ziplist, zipmap};
+use super::{dumped, tight};
+use crate::persist::codes::kind;
+use crate::persist::crc64::crc64;
+use crate::persist::*;
+use crate::value::Limits;
+
+/// A payload with a right checksum around whatever body.
+fn framed(body: &[u8], version: u16) -> Vec<u8> {
+    let mut payload = [body, &version.to_le_bytes()].concat();
+    let crc = crc64(0, &payload);
+    payload.extend(crc.to_le_bytes());
+    payload
+}
+
+/// Bodies of every type and encoding.
+fn bodies() -> Vec<Vec<u8>> {
+    let old = payloads();
+    let written = old.iter().flat_map(|(_, _, _, model)| {
+        [Limits::default(), tight()].map(|limits| {
+            let payload = dumped(&value_of(model, &limits), true);
+            payload[..payload.len() - 10].to_vec()
+        })
+    });
+    let ints = Kind::Set((0..9).map(|n| (n * 100_000).to_string().into_bytes()).collect());
+    let ints = dumped(&value_of(&ints, &Limits::default()), true);
+    let read = old.iter().map(|(_, kind, body, _)| [&[*kind], &body[..]].concat());
+    // the long strings of the samples would take most of the changes
+    let short = |body: &Vec<u8>| body.len() < 2000;
+    read.chain(written).chain([ints[..ints.len() - 10].to_vec()]).filter(short).chain(small()).collect()
+}
+
+/// The old encodings again, with little in them.
+fn small() -> Vec<Vec<u8>> {
+    let texts: Vec<Vec<u8>> = ["a", "1", "bc", "300", "x", "-70000"].map(|text| text.into()).to_vec();
+    let pairs: Vec<_> = texts.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    let list = plain(&ziplist(&texts));
+    vec![
+        [vec![kind::LIST_ZIPLIST], list.clone()].concat(),
+        [vec![kind::HASH_ZIPLIST], list.clone()].concat(),
+        [vec![kind::ZSET_ZIPLIST], list.clone()].concat(),
+        [vec![kind::LIST_QUICKLIST, 2], list.clone(), list].concat(),
+        [vec![kind::HASH_ZIPMAP], plain(&zipmap(&pairs))].concat(),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Byte(usize, u8),
+    Bit(usize, u8),
+    Cut(usize),
+    Insert(usize, Vec<u8>),
+    Double(usize, usize),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let nasty = prop_oneof![
+        any::<u8>(),
+        prop::sample::select(vec![0, 1, 0x3F, 0x40, 0x7F, 0x80, 0x81, 0xC3, 0xFE, 0xFF])
+    ];
+    prop_oneof![
+        4 => (any::<usize>(), nasty).prop_map(|(at, byte)| Change::Byte(at, byte)),
+        4 => (any::<usize>(), 0..8u8).prop_map(|(at, bit)| Change::Bit(at, bit)),
+        1 => any::<usize>().prop_map(Change::Cut),
+        1 => (any::<usize>(), prop::collection::vec(any::<u8>(), 1..9)).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
+        1 => (any::<usize>(), 1..20usize).prop_map(|(at, len)| Change::Double(at, len)),
+    ]
+}
+
+fn apply(body: &mut Vec<u8>, change: &Change) {
+    let len = body.len().max(1);
+    match change {
+        _ if body.is_empty() => {}
+        Change::Byte(at, byte) => body[at % len] = *byte,
+        Change::Bit(at, bit) => body[at % len] ^= 1 << bit,
+        Change::Cut(at) => body.truncate(at % len),
+        Change::Insert(at, bytes) => {
+            let at = at % len;
+            body.splice(at..at, bytes.iter().copied());
+        }
+        Change::Double(at, count) => {
+            let at = at % len;
+            let piece = body[at..(at + count).min(len)].to_vec();
+            body.splice(at..at, piece);
+        }
+    }
+}
+
+/// What was read must be as good as any other value: it can be written, read again and changed.
+fn is_sound(payload: &[u8], limits: &Limits) {
+    let Ok(object) = restore(payload, limits) else { return };
+    let again = restore(&dumped(&object, true), limits).expect("our own payload");
+    assert_eq!(digest(&again), digest(&object));
+    assert!(object.mem() < payload.len() * 200 + 10_000, "{} bytes became {}", payload.len(), object.mem());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn changed_payloads_are_refused_or_sound(
+        which in any::<usize>(),
+        changes in prop::collection::vec(change(), 1..4),
+        flat in any::<bool>(),
+    ) {
+        static BODIES: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
+        let bodies = BODIES.get_or_init(bodies);
+        let mut body = bodies[which % bodies.len()].clone();
+        changes.iter().for_each(|change| apply(&mut body, change));
+        is_sound(&framed(&body, 10), &if flat { Limits::default() } else { tight() });
+    }
+
+    #[test]
+    fn changed_values_are_refused_or_sound(model in model(), changes in prop::collection::vec(change(), 1..4)) {
+        let payload = dumped(&value_of(&model, &tight()), true);
+        let mut body = payload[..payload.len() - 10].to_vec();
+        changes.iter().for_each(|change| apply(&mut body, change));
+        is_sound(&framed(&body, 10), &tight());
+    }
+
+    #[test]
+    fn noise_is_refused_or_sound(kind in 0..30u8, mut body in prop::collection::vec(any::<u8>(), 0..60)) {
+        body.insert(0, kind);
+        is_sound(&framed(&body, 10), &Limits::default());
+    }
+}
+
+#[test]
+fn frames_are_checked() {
+    let limits = Limits::default();
+    let good = framed(&[kind::STRING, 1, b'x'], 10);
+    assert!(restore(&good, &limits).is_ok());
+    for version in [0, 1, 6, 9] {
+        assert!(restore(&framed(&[kind::STRING, 1, b'x'], version), &limits).is_ok(), "{version}");
+    }
+    for version in [11, 80, u16::MAX] {
+        let payload = framed(&[kind::STRING, 1, b'x'], version);
+        assert_eq!(restore(&payload, &limits).unwrap_err(), Error::Frame, "{version}");
+    }
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        assert_eq!(restore(&bad, &limits).unwrap_err(), Error::Frame, "{at}");
+        assert!(restore(&good[..at], &limits).is_err(), "{at}");
+    }
+}
+
+#[test]
+fn claims_are_not_believed() {
+    const HUGE: [u8; 9] = [0x81, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+    let limits = Limits::default();
+    for kind in 0..=kind::HASH_LISTPACK_TTL {
+        assert!(restore(&framed(&[&[kind], &HUGE[..]].concat(), 10), &limits).is_err(), "{kind}");
+        // compressed: a short text that says it is 1 GiB, and then some
+        for said in [&[0x80, 0x40, 0, 0, 0][..], &HUGE] {
+            let body = [&[kind, 0xC3, 2], said, &[0, b'x']].concat();
+            assert!(restore(&framed(&body, 10), &limits).is_err(), "{kind}");
+        }
+    }
+    let twice = |kind: u8, body: Vec<u8>| restore(&framed(&[&[kind], &body[..]].concat(), 10), &limits);
+    let (a, b) = (|| b"a".to_vec(), || b"1".to_vec());
+    for (kind, body) in [
+        (kind::SET, [&[2][..], &plain(b"a"), &plain(b"a")].concat()),
+        (kind::SET, [&[2][..], &plain(b"7"), &[0xC0, 7]].concat()),
+        (kind::HASH, [&[2][..], &plain(b"a"), &plain(b"x"), &plain(b"a"), &plain(b"y")].concat()),
+        (kind::HASH_ZIPMAP, plain(&zipmap(&[(a(), b()), (a(), b())]))),
+        (kind::HASH_ZIPLIST, plain(&ziplist(&[a(), b(), a(), b()]))),
+        (kind::HASH_ZIPLIST, plain(&ziplist(&[a(), b(), b()]))),
+        (kind::ZSET_ZIPLIST, plain(&ziplist(&[a(), b(), a(), b()]))),
+        (kind::ZSET_ZIPLIST, plain(&ziplist(&[b(), a()]))),
+        (kind::ZSET_2, [&[1][..], &plain(b"a"), &f64::NAN.to_le_bytes()].concat()),
+        (kind::ZSET, [&[1][..], &plain(b"a"), &[253]].concat()),
+        (kind::SET_INTSET, plain(&[2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 1, 0])),
+        (kind::SET_INTSET, plain(&[2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 1, 0])),
+    ] {
+        assert!(matches!(twice(kind, body.clone()), Err(Error::Corrupt(_))), "{kind} {body:?}");
+    }
+    for (kind, body) in [
+        (kind::LIST, vec![0]),
+        (kind::SET, vec![0]),
+        (kind::LIST_QUICKLIST_2, vec![1, 2, 7, 7, 0, 0, 0, 0, 0, 0xFF]),
+        (kind::LIST_ZIPLIST, plain(&ziplist(&[]))),
+    ] {
+        assert_eq!(twice(kind, body).unwrap_err(), Error::Empty, "{kind}");
+    }
+    for kind in [kind::MODULE_2, kind::STREAM_LISTPACKS_2, kind::HASH_TTL] {
+        assert!(matches!(twice(kind, vec![0]), Err(Error::Unsupported(_))), "{kind}");
+    }
+}
