@@ -13,6 +13,17 @@ pub const MAX_INLINE: usize = 64 * 1024;
 pub const RDB_STRING: usize = 1 << 30;
 /// Buffer that the reading of an RDB file keeps between two large strings.
 pub const RDB_KEEP: usize = 4 * 1024 * 1024;
+/// Bytes of an RDB file that are written, and read, at once; elements of a value that are read at once.
+pub const RDB_WRITE: usize = 256 * 1024;
+pub const RDB_READ: usize = 256 * 1024;
+pub const RDB_STEP: usize = 1024;
+/// Keys that one core hands another at once while data is loaded, and such parcels that may wait.
+pub const LOAD_PARCEL: usize = 256;
+pub const LOAD_PARCELS: usize = 16;
+/// How long a shard that is to save for the last time waits for slots that it has lent, and how often
+/// all shards try.
+pub const SAVE_PATIENCE_MS: u64 = 200;
+pub const SAVE_TRIES: u32 = 3;
 /// Strings up to this length live inside their entry.
 pub const INLINE_VALUE: usize = 1024;
 /// Commands that are parsed and prefetched together before the first of them executes.

@@ -1,14 +1,15 @@
 //! Plans cores, binds ports, starts the shards and joins them at shutdown.
 
+mod data;
 mod plane;
 
 use crate::cluster::view::{Node, NodeId, UNASSIGNED, View, even_share};
-use crate::command::host::Host;
+use crate::command::host::{Asked, Host};
 use crate::command::table;
 use crate::config::{Config, Invocation, Loaded, Source, Topology, from_args, parse};
 use crate::limits;
 use crate::net::doors::{Doors, Ports};
-use crate::net::executor::{Core, Event, Plan, Running, Shared};
+use crate::net::executor::{Core, Event, Phase, Plan, Running, Shared};
 use crate::net::outside::{self, Premises};
 use crate::net::{self, clock, listen, log::Log, mailbox::Post};
 use crate::session::Door;
@@ -18,7 +19,7 @@ use crate::util::rng::Rng;
 use plane::{BusPorts, PlaneAtWork};
 use socket2::Socket;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,6 +31,10 @@ pub fn run(args: &[String]) -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
+        Invocation::CheckRdb { path } => match net::check::rdb(&path, |line| println!("{line}")) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        },
         Invocation::CheckConfig { file, stdin, overrides } => {
             match load(file.as_deref(), stdin, &overrides) {
                 Ok(loaded) => {
@@ -182,15 +187,16 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     let (events, inbox) = channel();
     let at_work = start_cores(&host, &cores, (doors, unix, bus), &events, &mut rng)?;
     watch_signals(events)?;
+    data::load(&host, &at_work)?;
     announce(&conf, &cores, &ports, &at_work.views);
     at_work.threads.iter().for_each(Running::go);
     outside::publish(&host);
     host.registers.process.startup_memory.store(crate::metrics::used_memory() as u64, Ordering::Relaxed);
-    let code = wait_for_end(&inbox, &log, &host);
+    let code = wait_for_end(&inbox, &log, &host, &at_work);
     if let Some(plane) = at_work.plane {
         plane.stop();
     }
-    at_work.shared.stop.store(true, Ordering::Relaxed);
+    at_work.shared.phase.end();
     for thread in at_work.threads {
         thread.join()?;
     }
@@ -227,7 +233,7 @@ fn start_cores(
     let shared = Arc::new(Shared {
         post: Post::new(shards, limits::MAILBOX),
         siblings: (0..shards).map(|_| OnceLock::new()).collect(),
-        stop: AtomicBool::new(false),
+        phase: Phase::default(),
         doors,
         letters,
     });
@@ -338,32 +344,48 @@ fn free(host: &Host, garbage: Vec<Garbage>) {
 
 /// What the thread that belongs to no shard does: frees what is big, waits for the end. With what code
 /// the process then exits.
-fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host) -> ExitCode {
+fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &AtWork) -> ExitCode {
     loop {
-        match inbox.recv_timeout(Duration::from_secs(1)) {
-            Ok(Event::Garbage(garbage)) => free(host, garbage),
+        let how = match inbox.recv_timeout(Duration::from_secs(1)) {
+            Ok(Event::Garbage(garbage)) => {
+                free(host, garbage);
+                continue;
+            }
             Ok(Event::ReopenLog) => {
                 if let Err(e) = log.reopen() {
                     tracing::warn!("Can't reopen the log file: {e}");
                 }
+                continue;
             }
             Ok(Event::Signal(signal)) => {
                 let name = if signal == signal_hook::consts::SIGINT { "SIGINT" } else { "SIGTERM" };
                 tracing::warn!("Received {name} scheduling shutdown...");
-                return ExitCode::SUCCESS;
+                Asked { save: !host.live.snapshot().save.0.is_empty(), force: false }
             }
-            // it may have been aborted since
-            Ok(Event::Shutdown) if host.registers.shutdown.asked().is_none() => {}
-            Ok(Event::Shutdown) => {
-                tracing::warn!("User requested shutdown...");
-                return ExitCode::SUCCESS;
-            }
+            Ok(Event::Shutdown) => match host.registers.shutdown.asked() {
+                // it may have been aborted since
+                None => continue,
+                Some(how) => {
+                    tracing::warn!("User requested shutdown...");
+                    how
+                }
+            },
             Ok(Event::Failed(why)) => {
                 tracing::error!("{why}");
                 return ExitCode::FAILURE;
             }
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => outside::publish(host),
+            // of a shutdown that was given up
+            Ok(Event::Saved(_)) => continue,
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                outside::publish(host);
+                continue;
+            }
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return ExitCode::SUCCESS,
+        };
+        if !how.save || data::save(host, at_work, inbox) || how.force {
+            return ExitCode::SUCCESS;
         }
+        tracing::warn!("Error trying to save the DB, can't exit.");
+        host.registers.shutdown.abort();
     }
 }

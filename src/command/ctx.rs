@@ -1,6 +1,7 @@
 //! All that a command may see and touch.
 
 use super::host::Host;
+use super::rdb::Place;
 use crate::cluster::view::View;
 use crate::config::Config;
 use crate::resp::args::OwnedArgs;
@@ -72,21 +73,31 @@ impl<'a> Ctx<'a> {
     /// Up to where collections stay flat.
     #[inline]
     pub fn limits(&self) -> Limits {
-        let c = self.conf;
-        Limits {
-            hash_max_listpack_entries: c.hash_max_listpack_entries as usize,
-            hash_max_listpack_value: c.hash_max_listpack_value as usize,
-            list_max_listpack_size: c.list_max_listpack_size,
-            set_max_intset_entries: c.set_max_intset_entries as usize,
-            zset_max_listpack_entries: c.zset_max_listpack_entries as usize,
-            zset_max_listpack_value: c.zset_max_listpack_value as usize,
-        }
+        limits(self.conf)
+    }
+
+    /// Whose data this is, for its file.
+    pub fn place(&self) -> Place<'_> {
+        let Ctx { me, host, view, conf, clock, now_us, .. } = *self;
+        Place { me, host, view, conf, clock, now_us }
     }
 
     /// The time of this turn, in unix milliseconds.
     #[inline]
     pub fn now(&self) -> u64 {
         self.clock.now_ms
+    }
+}
+
+/// Up to where collections stay flat, as the configuration has it.
+pub fn limits(c: &Config) -> Limits {
+    Limits {
+        hash_max_listpack_entries: c.hash_max_listpack_entries as usize,
+        hash_max_listpack_value: c.hash_max_listpack_value as usize,
+        list_max_listpack_size: c.list_max_listpack_size,
+        set_max_intset_entries: c.set_max_intset_entries as usize,
+        zset_max_listpack_entries: c.zset_max_listpack_entries as usize,
+        zset_max_listpack_value: c.zset_max_listpack_value as usize,
     }
 }
 

@@ -30,6 +30,8 @@ impl ErrReply {
     }
 }
 
+/// What Redis says when there is more in its log.
+pub const FAILED: ErrReply = ErrReply::new("ERR");
 pub const WRONG_TYPE: ErrReply =
     ErrReply::new("WRONGTYPE Operation against a key holding the wrong kind of value");
 pub const SYNTAX: ErrReply = ErrReply::new("ERR syntax error");

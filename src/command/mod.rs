@@ -2,7 +2,7 @@
 //!
 //! [`spec`] says what a row of the table is, [`table`] is the table, [`ctx`] is all that a handler
 //! may see and touch. One file a family; families never import each other; what two of them need
-//! stands in [`ctx`], [`collection`] and [`sampling`], or lower.
+//! stands in [`ctx`], [`collection`], [`sampling`] and [`rdb`], or lower.
 
 pub mod cluster_cmd;
 pub mod collection;
@@ -20,7 +20,9 @@ pub mod keys;
 pub mod latency;
 pub mod list;
 pub mod memory;
+pub mod rdb;
 pub mod sampling;
+pub mod save;
 pub mod server;
 pub mod set;
 pub mod slowlog;

@@ -19,6 +19,10 @@ pub enum Invocation {
         stdin: bool,
         overrides: String,
     },
+    /// Read an RDB file, say whether it is good, and end.
+    CheckRdb {
+        path: String,
+    },
     /// Print this text and end well.
     Help(String),
     Version(String),
@@ -37,6 +41,11 @@ pub fn from_args(args: &[String]) -> Invocation {
             "-v" | "-V" | "--version" => return Invocation::Version(command().render_version()),
             _ => {}
         }
+    }
+    if let [option, path] = args
+        && option == "--check-rdb"
+    {
+        return Invocation::CheckRdb { path: path.clone() };
     }
     if let Some(at) = args.iter().position(|arg| arg == "--check-config") {
         let rest = [&args[..at], &args[at + 1..]].concat();
@@ -113,7 +122,7 @@ fn command() -> Command {
         .bin_name("shoal")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A Redis-Cluster-compatible in-memory data store: every core a cluster master")
-        .override_usage("shoal [FILE] [--DIRECTIVE VALUE...]... [-]\n       shoal --check-config [FILE] ...")
+        .override_usage("shoal [FILE] [--DIRECTIVE VALUE...]... [-]\n       shoal --check-config [FILE] ...\n       shoal --check-rdb FILE")
         .disable_version_flag(true)
         .arg(Arg::new("FILE").help("A redis.conf or shoal.conf; - reads standard input"))
         .arg(Arg::new("directive").long("DIRECTIVE").value_name("VALUE...").help(names))
@@ -122,6 +131,7 @@ fn command() -> Command {
         .arg(option("join", "HOST:PORT...", "Nodes of a cluster to meet at start"))
         .arg(option("mode", "MODE", "auto, host, cluster or standalone: see below"))
         .arg(option("check-config", "FILE", "Read the configuration, report what is wrong, and end"))
+        .arg(option("check-rdb", "FILE", "Read an RDB file, report what is wrong, and end"))
         .arg(Arg::new("version").short('v').long("version").help("Print the version").num_args(0))
         .after_help(MODES)
         .max_term_width(100)

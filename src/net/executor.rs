@@ -13,6 +13,7 @@ use super::bus::host as bus;
 use super::bus::letters::Letterbox;
 use super::conn::{Conns, tag};
 use super::doors::Doors;
+use super::load::{self, Share, Tally};
 use super::mailbox::Post;
 use super::ring::{Completion, Peer, Ring, Sizes};
 use super::{clock, listen};
@@ -31,7 +32,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -41,10 +42,44 @@ pub struct Shared {
     pub post: Post<Mail>,
     /// Known when their rings stand.
     pub siblings: Vec<OnceLock<Sibling>>,
-    pub stop: AtomicBool,
+    pub phase: Phase,
     pub doors: Arc<Doors>,
     /// From the plane, one a shard; none in a standalone server.
     pub letters: Vec<Letterbox>,
+}
+
+/// What all cores are to do: serve; save, and stand still after that; or end. Each change has a number of
+/// its own, so that a core which misses one sees that it did.
+#[derive(Default)]
+pub struct Phase(AtomicU32);
+
+const SERVE: u32 = 0;
+const SAVE: u32 = 1;
+const END: u32 = 2;
+const KINDS: u32 = 4;
+
+impl Phase {
+    pub fn serve(&self) {
+        self.change(SERVE);
+    }
+
+    pub fn save(&self) {
+        self.change(SAVE);
+    }
+
+    pub fn end(&self) {
+        self.change(END);
+    }
+
+    fn change(&self, kind: u32) {
+        let now = self.0.load(Ordering::Relaxed);
+        self.0.store((now / KINDS + 1) * KINDS + kind, Ordering::Release);
+    }
+
+    #[inline]
+    fn get(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// What one core has of another.
@@ -81,6 +116,8 @@ pub enum Event {
     Shutdown,
     Signal(i32),
     ReopenLog,
+    /// A core has saved its shard, or could not.
+    Saved(Result<(), String>),
     /// A core or the cluster bus can't go on.
     Failed(String),
 }
@@ -132,13 +169,24 @@ pub struct Core {
 /// A running core.
 pub struct Running {
     executor: glommio::ExecutorJoinHandle<()>,
-    go: Sender<()>,
+    orders: Sender<Order>,
+}
+
+/// What a core that stands does next.
+enum Order {
+    Load(Share, Sender<Result<Tally, String>>),
+    Serve,
 }
 
 impl Running {
     /// Lets the core serve. Until then it stands, and connections wait in the kernel.
     pub fn go(&self) {
-        let _ = self.go.send(());
+        let _ = self.orders.send(Order::Serve);
+    }
+
+    /// Lets the core load its share of what is on the disk; what came of it goes to `done`.
+    pub fn load(&self, share: Share, done: Sender<Result<Tally, String>>) {
+        let _ = self.orders.send(Order::Load(share, done));
     }
 
     pub fn join(self) -> Result<(), String> {
@@ -150,14 +198,14 @@ impl Core {
     /// Starts an executor pinned to `core` and waits until its ring stands.
     pub fn start(plan: Plan, core: usize) -> Result<Running, String> {
         let (ready, stands) = std::sync::mpsc::channel();
-        let (go, may_go) = std::sync::mpsc::channel();
+        let (orders, order) = std::sync::mpsc::channel();
         let events = plan.events.clone();
         let name = format!("shard-{}", plan.setup.me);
         let executor = LocalExecutorBuilder::new(Placement::Fixed(core))
             .name(&name)
             .ring_depth(limits::GLOMMIO_RING)
             .spawn(move || async move {
-                let core = match Core::new(plan) {
+                let mut core = match Core::new(plan) {
                     Ok(core) => core,
                     Err(e) => {
                         let _ = ready.send(Err(format!("Can't set up a core's io_uring: {e}")));
@@ -165,9 +213,15 @@ impl Core {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                if may_go.recv().is_err() {
-                    // another core could not start
-                    return;
+                loop {
+                    match order.recv() {
+                        Ok(Order::Load(share, done)) => {
+                            let _ = done.send(load::run(share, core.me, &mut core.shard));
+                        }
+                        Ok(Order::Serve) => break,
+                        // another core could not start
+                        Err(_) => return,
+                    }
                 }
                 if let Err(e) = core.run().await {
                     let _ = events.send(Event::Failed(format!("A core failed: {e}")));
@@ -175,7 +229,7 @@ impl Core {
             })
             .map_err(|e| format!("Can't start a shard on core {core}: {e}"))?;
         stands.recv().map_err(|_| format!("Can't start a shard on core {core}"))??;
-        Ok(Running { executor, go })
+        Ok(Running { executor, orders })
     }
 
     fn new(plan: Plan) -> io::Result<Core> {
@@ -259,7 +313,16 @@ impl Core {
     pub async fn run(mut self) -> io::Result<()> {
         let mut wait = None;
         let mut since_yield = 0;
-        while !self.shared.stop.load(Ordering::Relaxed) {
+        loop {
+            let phase = self.shared.phase.get();
+            match phase % KINDS {
+                SERVE => {}
+                SAVE => {
+                    self.save_and_stand(phase)?;
+                    continue;
+                }
+                _ => break,
+            }
             self.enter(wait)?;
             let busy = self.turn();
             let go_on = busy && self.must_go_on() || self.shard.has_chores();
@@ -271,6 +334,22 @@ impl Core {
             }
         }
         self.last_turn();
+        Ok(())
+    }
+
+    /// Saves the shard, and does nothing more before it is decided whether the host ends: what came
+    /// after the save would be lost. What is lent comes home first.
+    fn save_and_stand(&mut self, phase: u32) -> io::Result<()> {
+        const A_MOMENT: Duration = Duration::from_millis(1);
+        let until = Instant::now() + Duration::from_millis(limits::SAVE_PATIENCE_MS);
+        while self.shard.is_lending() && Instant::now() < until {
+            self.enter(Some(A_MOMENT))?;
+            self.turn();
+        }
+        let _ = self.events.send(Event::Saved(self.shard.save(clock::now())));
+        while self.shared.phase.get() == phase {
+            std::thread::sleep(A_MOMENT);
+        }
         Ok(())
     }
 

@@ -6,17 +6,23 @@
 //! - [`listen`]: listening sockets; [`doors`]: the host's, which may move.
 //! - [`executor`]: one core's turn.
 //! - [`bus`]: links to other hosts, nodes.conf, the thread that drives the plane.
+//! - [`disk`]: files that last; no formats.
+//! - [`check`]: reads files only to tell whether they are good.
+//! - [`load`]: what a host finds on the disk when it starts.
 //! - [`clock`]: time and seeds.
 
 pub mod baton;
 pub mod bus;
+pub mod check;
 pub mod clock;
 pub mod conn;
+pub mod disk;
 pub mod doors;
 pub mod executor;
 pub mod files;
 pub mod heap;
 pub mod listen;
+pub mod load;
 pub mod log;
 pub mod mailbox;
 pub mod outside;

@@ -1,7 +1,8 @@
 //! What commands have done for them outside the shards: files, and figures of the process.
 
+use super::disk;
 use super::doors::Doors;
-use crate::command::host::{Host, Outside};
+use crate::command::host::{Host, NewFile, OldFile, Outside};
 use crate::config::{Config, ConfigError, Directive, Topology};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
@@ -38,6 +39,15 @@ impl Outside for System {
         })
     }
 
+    fn create(&self, temporary: &str) -> Result<Box<dyn NewFile>, String> {
+        disk::Draft::create(temporary).map(|draft| Box::new(draft) as Box<dyn NewFile>)
+    }
+
+    fn open(&self, path: &str) -> Result<Option<OldFile>, String> {
+        let found = disk::open(path)?;
+        Ok(found.map(|(size, file)| (size, Box::new(file) as _)))
+    }
+
     fn configure(&self, old: &Config, new: &Config, _: &[&'static Directive]) -> Result<(), ConfigError> {
         if new.dir != old.dir {
             std::env::set_current_dir(&new.dir).map_err(|e| ConfigError::failed("dir", e.to_string()))?;
@@ -70,6 +80,14 @@ impl Outside for Premises {
 
     fn write(&self, path: &str, text: &[u8]) -> Result<(), String> {
         System.write(path, text)
+    }
+
+    fn create(&self, temporary: &str) -> Result<Box<dyn NewFile>, String> {
+        System.create(temporary)
+    }
+
+    fn open(&self, path: &str) -> Result<Option<OldFile>, String> {
+        System.open(path)
     }
 
     fn configure(

@@ -62,7 +62,7 @@ pub(super) fn needs_everything(spec: &Spec, args: Args<'_>) -> bool {
 impl Shard {
     /// Whether anything of ours is lent, or waits for what is.
     #[inline]
-    pub(super) fn is_lending(&self) -> bool {
+    pub fn is_lending(&self) -> bool {
         !self.loans.lent.is_empty()
     }
 

@@ -24,6 +24,7 @@ pub mod mail;
 mod others;
 pub mod plane;
 mod pressure;
+mod saving;
 mod turn;
 mod verbs;
 mod visit;

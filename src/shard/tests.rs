@@ -310,12 +310,12 @@ fn shutdown_and_its_abort() {
         ],
     );
     assert_eq!(rig.send(a, b"SHUTDOWN NOSAVE\r\nPING\r\n"), "");
-    assert_eq!(rig.host.registers.shutdown.asked(), Some(false));
+    assert_eq!(rig.host.registers.shutdown.asked().map(|how| how.save), Some(false));
     assert_eq!(rig.run(b, "SHUTDOWN ABORT"), "+OK|");
     assert_eq!(rig.host.registers.shutdown.asked(), None);
     assert_eq!(rig.output(a), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n+PONG\r\n");
     assert_eq!(rig.run(a, "SHUTDOWN"), "");
-    assert_eq!(rig.host.registers.shutdown.asked(), Some(true));
+    assert_eq!(rig.host.registers.shutdown.asked().map(|how| how.save), Some(true));
 }
 
 #[test]
@@ -582,7 +582,7 @@ fn shutdown_is_asked_for_and_aborted_by_any_shard() {
     let mut rig = Rig::new(2, true);
     let (a, b) = (rig.connect(0, Door::Own), rig.connect(1, Door::Own));
     assert_eq!(rig.send(a, b"SHUTDOWN NOSAVE\r\nPING\r\n"), "");
-    assert_eq!(rig.host.registers.shutdown.asked(), Some(false));
+    assert_eq!(rig.host.registers.shutdown.asked().map(|how| how.save), Some(false));
     assert_eq!(rig.run(b, "SHUTDOWN ABORT"), "+OK|");
     assert_eq!(rig.run(b, "SHUTDOWN ABORT"), "-ERR No shutdown in progress.|");
     assert_eq!(rig.host.registers.shutdown.asked(), None);
@@ -591,7 +591,7 @@ fn shutdown_is_asked_for_and_aborted_by_any_shard() {
     assert_eq!(rig.output(a), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n+PONG\r\n");
     assert_eq!(rig.run(b, "SHUTDOWN SAVE"), "");
     rig.tick();
-    assert_eq!(rig.host.registers.shutdown.asked(), Some(true));
+    assert_eq!(rig.host.registers.shutdown.asked().map(|how| how.save), Some(true));
 }
 
 #[test]

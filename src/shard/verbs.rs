@@ -5,7 +5,7 @@ use super::Shard;
 use crate::command::connection::{BAD_NAME, is_word};
 use crate::command::ctx::Aside;
 use crate::command::error::{Done, ErrReply, SYNTAX};
-use crate::command::host::COMPATIBLE_VERSION;
+use crate::command::host::{Asked, COMPATIBLE_VERSION};
 use crate::command::spec::{Spec, Verb};
 use crate::resp::{Args, Reply};
 use crate::session::{Hold, ReplyMode, Session};
@@ -182,17 +182,18 @@ impl Shard {
 
     /// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]
     fn shut_down(&mut self, client: u32, args: Args<'_>, out: &mut Vec<u8>) -> Done {
-        let (mut save, mut nosave, mut haste, mut abort) = (false, false, false, false);
+        let (mut save, mut nosave, mut now, mut force, mut abort) = (false, false, false, false, false);
         for i in 1..args.len() {
             match args.at(i).to_ascii_lowercase().as_slice() {
                 b"save" => save = true,
                 b"nosave" => nosave = true,
-                b"now" | b"force" => haste = true,
+                b"now" => now = true,
+                b"force" => force = true,
                 b"abort" => abort = true,
                 _ => return Err(SYNTAX),
             }
         }
-        if (abort && (save || nosave || haste)) || (save && nosave) {
+        if (abort && (save || nosave || now || force)) || (save && nosave) {
             return Err(SYNTAX);
         }
         let shutdown = &self.host.registers.shutdown;
@@ -204,7 +205,8 @@ impl Shard {
             out.extend_from_slice(b"+OK\r\n");
             return Ok(());
         }
-        self.shutdown = Some(shutdown.ask(save || (!nosave && !self.conf.save.0.is_empty())));
+        let save = save || (!nosave && !self.conf.save.0.is_empty());
+        self.shutdown = Some(shutdown.ask(Asked { save, force }));
         self.session(client).hold = UNTIL_SHUTDOWN;
         Ok(())
     }

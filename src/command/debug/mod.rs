@@ -7,8 +7,8 @@ mod digest;
 mod object;
 
 use super::ctx::{Aside, Ctx};
-use super::error::{Done, ErrReply, NO_KEY, NOT_INT, NOT_POSITIVE, subcommand_syntax};
-use super::help;
+use super::error::{Done, ErrReply, FAILED, NO_KEY, NOT_INT, NOT_POSITIVE, subcommand_syntax};
+use super::{help, rdb};
 use crate::config::types::ProtectedAction;
 use crate::limits::MAX_BULK;
 use crate::resp::Args;
@@ -42,6 +42,19 @@ const HELP: &[&str] = &[
     "    true, false.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Accepted for tests: every node of a list is packed here, whatever the size.",
+    "RELOAD [option ...]",
+    "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+    "    * MERGE: conflicting keys will be loaded from RDB.",
+    "    * NOFLUSH: the existing database will not be removed before load, but",
+    "      conflicting keys will generate an exception and kill the server.",
+    "    * NOSAVE: the database will be loaded from an existing RDB file.",
+    "    Examples:",
+    "    * DEBUG RELOAD: verify that the server is able to persist, flush and reload",
+    "      the database.",
+    "    * DEBUG RELOAD NOSAVE: replace the current database with the contents of an",
+    "      existing RDB file.",
+    "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
+    "      file to the database.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -61,6 +74,9 @@ const NOT_ALLOWED: ErrReply = ErrReply::new(
 );
 const NO_HASH_TABLES: ErrReply =
     ErrReply::new("ERR This server keeps keys in buckets without chains, which have no such statistics");
+const BAD_RELOAD: ErrReply =
+    ErrReply::new("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
+const RELOAD_FAILED: ErrReply = ErrReply::new("ERR Error trying to load the RDB dump");
 const BAD_THRESHOLD: ErrReply =
     ErrReply::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb");
 
@@ -80,6 +96,7 @@ pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         (b"object", 3) => return object_info(ctx, args),
         (b"digest", 2) => digest_all(ctx),
         (b"digest-value", _) => digest_values(ctx, args),
+        (b"reload", _) => return reload(ctx, args),
         (b"populate", 3..=5) => return populate(ctx, args),
         (b"protocol", 3) => return protocol(ctx, args),
         (b"set-active-expire", 3) => {
@@ -114,6 +131,37 @@ pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
         _ => return Err(subcommand_syntax(args)),
     }
+    Ok(())
+}
+
+/// DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]: every shard by itself, from its own file.
+fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let (mut merge, mut flush, mut save) = (false, true, true);
+    for word in args.from(2).iter() {
+        match word.to_ascii_lowercase().as_slice() {
+            b"merge" => merge = true,
+            b"noflush" => flush = false,
+            b"nosave" => save = false,
+            _ => return Err(BAD_RELOAD),
+        }
+    }
+    if save {
+        rdb::save(ctx.ks, &ctx.place()).map_err(|_| FAILED)?;
+    }
+    if flush {
+        for db in ctx.ks.iter_mut().filter(|db| db.len() > 0) {
+            drop(db.clear());
+        }
+    }
+    let limits = ctx.limits();
+    let Ctx { me, host, view, conf, clock, now_us, .. } = *ctx;
+    let place = rdb::Place { me, host, view, conf, clock, now_us };
+    if let Err(why) = rdb::load(ctx.ks, &place, &limits, merge) {
+        tracing::warn!("Error loading the RDB file {}: {why}", place.file());
+        return Err(RELOAD_FAILED);
+    }
+    tracing::warn!("DB reloaded by DEBUG RELOAD");
+    ctx.out.ok();
     Ok(())
 }
 

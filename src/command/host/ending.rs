@@ -6,10 +6,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub struct Ending(Mutex<State>);
 
+/// How the host is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Data is to be saved first.
+    pub save: bool,
+    /// The host ends even if that fails.
+    pub force: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// With whether data is to be saved first.
-    asked: Option<bool>,
+    asked: Option<Asked>,
     aborts: u64,
 }
 
@@ -19,9 +27,9 @@ impl Ending {
     }
 
     /// SHUTDOWN. How often it was aborted so far: when that changes, this one is off.
-    pub fn ask(&self, save: bool) -> u64 {
+    pub fn ask(&self, how: Asked) -> u64 {
         let mut state = self.state();
-        state.asked = Some(save);
+        state.asked = Some(how);
         state.aborts
     }
 
@@ -37,8 +45,8 @@ impl Ending {
         self.state().aborts
     }
 
-    /// `Some(save)` when the host is to end.
-    pub fn asked(&self) -> Option<bool> {
+    /// How, when the host is to end.
+    pub fn asked(&self) -> Option<Asked> {
         self.state().asked
     }
 }

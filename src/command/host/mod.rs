@@ -6,7 +6,7 @@ mod slow;
 mod spikes;
 mod timing;
 
-pub use ending::Ending;
+pub use ending::{Asked, Ending};
 pub use memory::Memory;
 pub use slow::{SlowEntry, SlowLog, shortened};
 pub use spikes::{Series, Spikes};
@@ -15,6 +15,7 @@ pub use timing::Timing;
 use crate::config::{Config, ConfigError, Directive, Live};
 use crate::metrics::Metrics;
 use crate::util::rng::Rng;
+use std::io::Read;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +62,12 @@ pub trait Outside: Send + Sync {
     /// Replaces the file, all or nothing.
     fn write(&self, path: &str, text: &[u8]) -> Result<(), String>;
 
+    /// Begins a file that is to take another's place once it is whole.
+    fn create(&self, temporary: &str) -> Result<Box<dyn NewFile>, String>;
+
+    /// The file; `None` when there is none.
+    fn open(&self, path: &str) -> Result<Option<OldFile>, String>;
+
     /// Puts changed directives into effect that no shard can (ports, say), before anybody sees the
     /// new configuration; an error keeps the old one.
     fn configure(
@@ -72,6 +79,17 @@ pub trait Outside: Send + Sync {
 
     /// Asks the allocator to give memory back to the system.
     fn purge(&self);
+}
+
+/// A file's size, and the file from its beginning.
+pub type OldFile = (u64, Box<dyn Read>);
+
+/// A file that is being written. Dropped before [`NewFile::commit`], it is gone.
+pub trait NewFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String>;
+
+    /// Makes it last, and puts it in the place of `path`, all or nothing.
+    fn commit(self: Box<Self>, path: &str) -> Result<(), String>;
 }
 
 /// Figures about the process, for whoever can ask the system to publish now and then.
@@ -100,6 +118,8 @@ pub struct Registers {
     /// How often DEBUG CHANGE-REPL-ID was called.
     pub repl_id_changes: AtomicU64,
     pub shutdown: Ending,
+    /// One a shard: when it last saved, in unix seconds; 0 not yet.
+    saved: Vec<AtomicU64>,
 }
 
 /// What one shard notes of slow commands and events.
@@ -111,7 +131,14 @@ pub struct Logs {
 
 impl Registers {
     pub fn new(shards: usize) -> Registers {
-        Registers { logs: (0..shards).map(|_| Logs::default()).collect(), ..Registers::default() }
+        let logs = (0..shards).map(|_| Logs::default()).collect();
+        let saved = (0..shards).map(|_| AtomicU64::new(0)).collect();
+        Registers { logs, saved, ..Registers::default() }
+    }
+
+    /// When this shard last saved.
+    pub fn saved(&self, shard: usize) -> &AtomicU64 {
+        &self.saved[shard]
     }
 
     pub fn slow_log(&self, shard: usize) -> MutexGuard<'_, SlowLog> {
@@ -127,6 +154,12 @@ impl Host {
     /// The shards that a client sees as its server: all of them, or, on an own port, that one.
     pub fn scope(&self, front_door: bool, me: usize) -> Range<usize> {
         if front_door || !self.cluster { 0..self.metrics.len() } else { me..me + 1 }
+    }
+
+    /// When the last of these shards saved, in unix seconds; as in Redis, a start counts as a save.
+    pub fn last_save(&self, shards: Range<usize>) -> u64 {
+        let started = self.started_us / 1_000_000;
+        shards.map(|shard| self.registers.saved(shard).load(Relaxed).max(started)).min().unwrap_or(started)
     }
 
     /// The replication id of a shard: 40 hex digits.
@@ -171,8 +204,23 @@ impl Host {
 
 /// Files in memory, for tests.
 #[cfg(test)]
-#[derive(Default)]
-pub struct Files(Mutex<std::collections::BTreeMap<String, Vec<u8>>>);
+#[derive(Clone, Default)]
+pub struct Files(Arc<Mutex<std::collections::BTreeMap<String, Vec<u8>>>>);
+
+#[cfg(test)]
+struct Draft(Files, Vec<u8>);
+
+#[cfg(test)]
+impl NewFile for Draft {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.1.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>, path: &str) -> Result<(), String> {
+        self.0.write(path, &self.1)
+    }
+}
 
 #[cfg(test)]
 impl Outside for Files {
@@ -186,6 +234,15 @@ impl Outside for Files {
         }
         self.0.lock().unwrap().insert(path.into(), text.to_vec());
         Ok(())
+    }
+
+    fn create(&self, _: &str) -> Result<Box<dyn NewFile>, String> {
+        Ok(Box::new(Draft(self.clone(), Vec::new())))
+    }
+
+    fn open(&self, path: &str) -> Result<Option<OldFile>, String> {
+        let found = self.0.lock().unwrap().get(path).cloned();
+        Ok(found.map(|bytes| (bytes.len() as u64, Box::new(std::io::Cursor::new(bytes)) as _)))
     }
 
     fn configure(&self, _: &Config, new: &Config, _: &[&'static Directive]) -> Result<(), ConfigError> {

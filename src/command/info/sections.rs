@@ -159,7 +159,7 @@ pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
     out.put("rdb_changes_since_last_save", f.sum(|m| &m.dirty));
     out.put("rdb_bgsave_in_progress", 0);
-    out.put("rdb_last_save_time", ctx.host.started_us / 1_000_000);
+    out.put("rdb_last_save_time", ctx.host.last_save(ctx.host.scope(ctx.caller.front_door, ctx.me)));
     out.put("rdb_last_bgsave_status", "ok");
     out.put("rdb_last_bgsave_time_sec", -1);
     out.put("rdb_current_bgsave_time_sec", -1);

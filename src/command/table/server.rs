@@ -4,11 +4,12 @@ use super::row::*;
 use crate::command::spec::Route::All;
 use crate::command::spec::Run::{Above, Here};
 use crate::command::spec::flag::{
-    ADMIN, ALLOW_BUSY, FAST, LOADING, NO_MULTI, NOSCRIPT, PROTECTED, READONLY, SENTINEL, STALE, SYSCMD, WRITE,
+    ADMIN, ALLOW_BUSY, FAST, LOADING, NO_ASYNC_LOADING, NO_MULTI, NOSCRIPT, PROTECTED, READONLY, SENTINEL,
+    STALE, SYSCMD, WRITE,
 };
 use crate::command::spec::key::RO;
 use crate::command::spec::{Join, KeySpec, Run, Spec, Verb, acl};
-use crate::command::{config_cmd, debug, info, introspect, latency, memory, server, slowlog};
+use crate::command::{config_cmd, debug, info, introspect, latency, memory, save, server, slowlog};
 
 const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec], run: Run) -> Spec {
     new("server", name, arity, flags, keys, run)
@@ -79,6 +80,10 @@ pub(super) const ROWS: &[Spec] = &[
         .history(&[("7.0.0", "Added support for taking multiple section arguments.")])
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
         .args(&[text("section").opt().many()]),
+    row("lastsave", 1, LOADING | STALE | FAST, &[], Here(save::lastsave))
+        .acl(acl::ADMIN | acl::DANGEROUS)
+        .doc("1.0.0", "Tells when the data was last saved, as unix time in seconds.", "O(1)")
+        .tips(&["nondeterministic_output"]),
     container("latency", -2, 0, LATENCY_SUBS).doc(
         "2.8.13",
         "Container of the commands about latency.",
@@ -95,6 +100,13 @@ pub(super) const ROWS: &[Spec] = &[
     row("role", 1, NOSCRIPT | LOADING | STALE | FAST | SENTINEL, &[], Here(server::role))
         .acl(acl::ADMIN | acl::DANGEROUS)
         .doc("2.8.12", "Tells the server's role in replication.", "O(1)"),
+    row("save", 1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, &[], Here(save::save))
+        .doc(
+            "1.0.0",
+            "Saves the data on disk, and serves nobody meanwhile.",
+            "O(N) where N is the number of keys",
+        )
+        .route(All(Join::Ok)),
     row(
         "shutdown",
         -1,

@@ -145,6 +145,11 @@ impl Reader {
         self.offset + self.at as u64
     }
 
+    /// The key whose value is being read.
+    pub fn key(&self) -> Option<&[u8]> {
+        if let State::Value { key, .. } = &self.state { Some(key) } else { None }
+    }
+
     /// The file's version; 0 before the header was read.
     pub fn version(&self) -> u32 {
         self.version

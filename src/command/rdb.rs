@@ -1,0 +1,270 @@
+//! A shard's data to its RDB file and back.
+//!
+//! Every shard has a file of its own: `dbfilename` where there is but one, else that name with the
+//! port of the shard's node, or in a standalone server its number. A file tells in facts of our own,
+//! over which other servers pass, when it was written and which slots it speaks for: so a host that
+//! starts with other shards than it had knows whose word counts (see `net/load`).
+
+use std::io::Read;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::host::{COMPATIBLE_VERSION, Host};
+use crate::cluster::view::View;
+use crate::config::Config;
+use crate::limits::{RDB_READ, RDB_STEP, RDB_WRITE};
+use crate::persist::rdb::{Head, Item, Loaded, Reader, Usage, Writer};
+use crate::slot::Slot;
+use crate::store::{Clock, Expiry, Keyspace, Owned};
+use crate::value::Limits;
+
+/// When the file was written, in unix microseconds.
+pub const SAVED_AT: &str = "shoal-saved-us";
+/// The slots that it speaks for: ranges, in words. Without it, all.
+pub const SLOTS: &str = "shoal-slots";
+
+/// Who saves or loads, and what it knows.
+pub struct Place<'a> {
+    pub me: usize,
+    pub host: &'a Host,
+    pub view: &'a View,
+    pub conf: &'a Config,
+    pub clock: Clock,
+    pub now_us: u64,
+}
+
+impl Place<'_> {
+    /// The shard's file.
+    pub fn file(&self) -> String {
+        file(self.host, self.conf, self.me)
+    }
+
+    fn slots(&self) -> String {
+        let ranges = self.view.ranges(self.view.local_index(self.me));
+        let words: Vec<String> = ranges.iter().map(|(from, to)| format!("{from}-{to}")).collect();
+        words.join(" ")
+    }
+}
+
+/// A shard's file.
+pub fn file(host: &Host, conf: &Config, shard: usize) -> String {
+    let number = host.own_ports.get(shard).map_or(shard, |port| usize::from(*port));
+    match host.metrics.len() {
+        1 => conf.dbfilename.clone(),
+        _ => numbered(&conf.dbfilename, number),
+    }
+}
+
+/// `dump.rdb` with a number: `dump-7000.rdb`.
+pub fn numbered(name: &str, number: usize) -> String {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => format!("{stem}-{number}.{extension}"),
+        _ => format!("{name}-{number}"),
+    }
+}
+
+/// The slots of [`SLOTS`]; `None` when its text is none of ours.
+pub fn parse_slots(text: &[u8]) -> Option<Vec<(Slot, Slot)>> {
+    let range = |word: &str| {
+        let (from, to) = word.split_once('-')?;
+        Some((from.parse().ok()?, to.parse().ok()?))
+    };
+    std::str::from_utf8(text).ok()?.split_ascii_whitespace().map(range).collect()
+}
+
+/// Writes all of a shard's data to its file, and notes that. What went wrong is in the log, too.
+pub fn save(ks: &Keyspace, at: &Place<'_>) -> Result<(), String> {
+    let path = at.file();
+    write(ks, at, &path).inspect_err(|why| tracing::warn!("Write error saving DB on disk({path}): {why}"))?;
+    at.host.metrics[at.me].dirty.set(0);
+    at.host.registers.saved(at.me).store(at.now_us / 1_000_000, Relaxed);
+    tracing::info!("DB saved on disk");
+    Ok(())
+}
+
+fn write(ks: &Keyspace, at: &Place<'_>, path: &str) -> Result<(), String> {
+    let temporary = match at.host.metrics.len() {
+        1 => format!("temp-{}.rdb", at.host.pid),
+        _ => format!("temp-{}-{}.rdb", at.host.pid, at.me),
+    };
+    let mut file = at.host.outside.create(&temporary)?;
+    let mut writer = Writer::new(at.conf.rdbcompression, at.conf.rdbchecksum);
+    writer.aux("redis-ver", COMPATIBLE_VERSION.as_bytes());
+    writer.aux("redis-bits", b"64");
+    writer.aux("ctime", (at.now_us / 1_000_000).to_string().as_bytes());
+    writer.aux("used-mem", crate::metrics::used_memory().to_string().as_bytes());
+    writer.aux("aof-base", b"0");
+    writer.aux(SAVED_AT, at.now_us.to_string().as_bytes());
+    if at.host.metrics.len() > 1 || at.host.cluster {
+        writer.aux(SLOTS, at.slots().as_bytes());
+    }
+    // keys past their time are written, too: whoever reads them sees to that
+    let clock = Clock { expiry: Expiry::Ignore, ..at.clock };
+    for (number, db) in ks.iter().enumerate().filter(|(_, db)| db.len() > 0) {
+        writer.database(number, db.len(), db.volatile_len());
+        let mut failed = None;
+        db.for_each(&clock, |entry| {
+            if failed.is_some() {
+                return;
+            }
+            let head = Head {
+                key: entry.key(),
+                expire_at: entry.expire_at(),
+                usage: usage(at.conf, &clock, entry.lru()),
+            };
+            let mut whole = false;
+            while !whole && failed.is_none() {
+                whole = writer.key(head, entry.value(), RDB_WRITE);
+                if writer.pending() >= RDB_WRITE {
+                    failed = writer.flush(|bytes| file.write(bytes)).err();
+                }
+            }
+        });
+        failed.map_or(Ok(()), Err)?;
+    }
+    writer.end(|bytes| file.write(bytes))?;
+    file.commit(path)
+}
+
+/// As `maxmemory-policy` has it: a policy that looks at neither leaves it out.
+fn usage(conf: &Config, clock: &Clock, lru: u32) -> Usage {
+    use crate::config::types::MaxmemoryPolicy::*;
+    match conf.maxmemory_policy {
+        AllkeysLru | VolatileLru => Usage::Idle(clock.idle(lru)),
+        AllkeysLfu | VolatileLfu => Usage::Frequency(clock.frequency(lru)),
+        _ => Usage::Unknown,
+    }
+}
+
+/// Reads a file and calls `visit` with each of its keys. What the error is follows "at offset".
+pub fn read(
+    file: &mut dyn Read,
+    size: u64,
+    limits: &Limits,
+    checked: bool,
+    mut visit: impl FnMut(Loaded) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut reader = Reader::new(size, checked);
+    let mut chunk = vec![0; RDB_READ];
+    loop {
+        match reader.next(limits, RDB_STEP).map_err(|failure| failure.to_string())? {
+            Item::Key(key) => visit(*key)?,
+            Item::Feed(_) => match file.read(&mut chunk) {
+                Ok(0) => return Err(format!("at offset {}: unexpected end of the file", reader.offset())),
+                Ok(n) => reader.feed(&chunk[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(format!("at offset {}: {e}", reader.offset())),
+            },
+            Item::EmptyKey(key) => {
+                tracing::warn!("rdbLoadObject skipping empty key: {}", String::from_utf8_lossy(&key));
+            }
+            Item::Function(_) => {
+                return Err(format!(
+                    "at offset {}: the file holds a library of functions, for which there is no place here",
+                    reader.offset()
+                ));
+            }
+            Item::Aux(..) | Item::Sizes { .. } | Item::Working => {}
+            Item::End => return Ok(()),
+        }
+    }
+}
+
+/// Takes a key over from a file; false when its time is over. One that is there already is an error,
+/// unless `merge`.
+pub fn put(ks: &mut Keyspace, loaded: Loaded, clock: &Clock, merge: bool) -> Result<bool, String> {
+    let Loaded { db, key, value, expire_at, usage } = loaded;
+    if db >= ks.databases() {
+        return Err(format!(
+            "Data file was created with a server configured to handle more than {} databases",
+            ks.databases()
+        ));
+    }
+    if expire_at.is_some_and(|at| clock.expired(at)) {
+        return Ok(false);
+    }
+    let lru = match usage {
+        Usage::Idle(seconds) if !clock.lfu => Some(clock.lru_field(seconds)),
+        Usage::Frequency(counter) if clock.lfu => Some(clock.lfu_field(counter)),
+        _ => None,
+    };
+    let key = ks.hasher().key(&key);
+    let owned = Owned { expire_at, lru, ..Owned::any(value) };
+    match ks.db_mut(db).put(&key, owned, clock) && !merge {
+        true => Err(format!("the key '{}' is there twice", String::from_utf8_lossy(key.bytes))),
+        false => Ok(true),
+    }
+}
+
+/// Reads a shard's own file back into it. A key that is there already is an error, unless `merge`.
+pub fn load(ks: &mut Keyspace, at: &Place<'_>, limits: &Limits, merge: bool) -> Result<(), String> {
+    let path = at.file();
+    let (size, mut file) = at.host.outside.open(&path)?.ok_or("there is no such file")?;
+    read(&mut *file, size, limits, at.conf.rdbchecksum, |key| put(ks, key, &at.clock, merge).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::testing::World;
+    use crate::config::types::{MaxmemoryPolicy, ProtectedAction};
+
+    #[test]
+    fn names_have_numbers_before_their_ending() {
+        for (name, number, want) in [
+            ("dump.rdb", 7000, "dump-7000.rdb"),
+            ("a.b.c", 0, "a.b-0.c"),
+            ("data", 1, "data-1"),
+            (".rdb", 1, ".rdb-1"),
+        ] {
+            assert_eq!(numbered(name, number), want);
+        }
+    }
+
+    #[test]
+    fn slots_are_ranges() {
+        assert_eq!(parse_slots(b"0-5 7-7"), Some(vec![(0, 5), (7, 7)]));
+        assert_eq!(parse_slots(b""), Some(vec![]));
+        for text in [&b"5"[..], b"a-b", b"1-70000", b"\xff"] {
+            assert_eq!(parse_slots(text), None);
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let mut w = World::new();
+        w.conf.enable_debug_command = ProtectedAction::Yes;
+        w.conf.maxmemory_policy = MaxmemoryPolicy::AllkeysLru;
+        w.check(&[
+            ("SET a 1", "+OK|"),
+            ("SET b 2 PXAT 1700000005000", "+OK|"),
+            ("RPUSH l 1 2", ":2|"),
+            ("SELECT 4", "+OK|"),
+            ("HSET h f v", ":1|"),
+        ]);
+        w.caller.db = 0;
+        w.host.metrics[0].dirty.set(9);
+        w.check(&[("LASTSAVE", ":0|"), ("SAVE", "+OK|"), ("LASTSAVE", ":1700000000|")]);
+        assert_eq!(w.host.metrics[0].dirty.get(), 0);
+        let digest = w.run("DEBUG DIGEST");
+        w.at(1_700_000_003_000);
+        w.check(&[("DEL a", ":1|"), ("SET c 3", "+OK|"), ("DEBUG RELOAD NOSAVE", "+OK|")]);
+        assert_eq!(w.run("DEBUG DIGEST"), digest);
+        w.check(&[("PEXPIRETIME b", ":1700000005000|"), ("OBJECT IDLETIME a", ":0|")]);
+        // over what is there, and not
+        w.check(&[
+            ("SET a 9", "+OK|"),
+            ("SET c 3", "+OK|"),
+            ("DEBUG RELOAD NOSAVE NOFLUSH", "-ERR Error trying to load the RDB dump|"),
+            ("DEBUG RELOAD NOSAVE NOFLUSH MERGE", "+OK|"),
+            ("MGET a c", "*2|$1|1|$1|3|"),
+            ("DEBUG RELOAD WHAT", "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.|"),
+        ]);
+        // what is past its time stays in the file
+        w.at(1_700_000_009_000);
+        w.check(&[("DEBUG RELOAD NOSAVE", "+OK|"), ("EXISTS a b", ":1|")]);
+        w.conf.dbfilename = "/readonly/dump.rdb".into();
+        w.check(&[("SAVE", "-ERR|"), ("DEBUG RELOAD", "-ERR|"), ("EXISTS a", ":1|")]);
+        w.conf.dbfilename = "none.rdb".into();
+        w.check(&[("DEBUG RELOAD NOSAVE", "-ERR Error trying to load the RDB dump|"), ("DBSIZE", ":0|")]);
+    }
+}

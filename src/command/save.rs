@@ -1,0 +1,20 @@
+//! SAVE and LASTSAVE.
+
+use super::ctx::Ctx;
+use super::error::{Done, FAILED};
+use super::rdb;
+use crate::resp::Args;
+
+/// SAVE: the shard stands still until its data is on the disk.
+pub fn save(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
+    rdb::save(ctx.ks, &ctx.place()).map_err(|_| FAILED)?;
+    ctx.out.ok();
+    Ok(())
+}
+
+/// LASTSAVE: of several shards, when the one saved that did so longest ago.
+pub fn lastsave(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
+    let saved = ctx.host.last_save(ctx.host.scope(ctx.caller.front_door, ctx.me));
+    ctx.out.int(saved as i64);
+    Ok(())
+}

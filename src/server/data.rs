@@ -1,0 +1,72 @@
+//! Data from the disk at the start, and onto it at the end.
+
+use super::{AtWork, free};
+use crate::command::host::Host;
+use crate::command::rdb;
+use crate::limits;
+use crate::net::executor::Event;
+use crate::net::load::{Survey, Tally};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Has all cores load what is on the disk, side by side, before they serve.
+pub fn load(host: &Host, at_work: &AtWork) -> Result<(), String> {
+    let begin = Instant::now();
+    let conf = host.live.snapshot();
+    let cannot = |why: String| format!("Fatal error loading the DB, exiting. {why}");
+    let survey = Survey::take(&conf.dbfilename).map_err(cannot)?;
+    if survey.is_empty() {
+        return Ok(());
+    }
+    let shares = survey.share(at_work.threads.len(), |shard, path| path == rdb::file(host, &conf, shard));
+    let (done, outcomes) = channel();
+    for (core, share) in at_work.threads.iter().zip(shares) {
+        core.load(share, done.clone());
+    }
+    drop(done);
+    let mut tally = Tally::default();
+    for outcome in outcomes {
+        tally.add(outcome.map_err(cannot)?);
+    }
+    tracing::info!("Done loading RDB, keys loaded: {}, keys expired: {}.", tally.loaded, tally.expired);
+    if tally.foreign > 0 {
+        tracing::warn!("{} keys are in slots that belong to no shard of this host", tally.foreign);
+    }
+    tracing::info!("DB loaded from disk: {:.3} seconds", begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Has all shards save, after which they stand still. Whether all could; two shards that wait for each
+/// other's slots get over it between two tries.
+pub fn save(host: &Host, at_work: &AtWork, inbox: &Receiver<Event>) -> bool {
+    tracing::info!("Saving the final RDB snapshot before exiting.");
+    for _ in 0..limits::SAVE_TRIES {
+        if try_save(host, at_work, inbox) {
+            return true;
+        }
+        at_work.shared.phase.serve();
+        std::thread::sleep(Duration::from_millis(limits::SAVE_PATIENCE_MS));
+    }
+    false
+}
+
+fn try_save(host: &Host, at_work: &AtWork, inbox: &Receiver<Event>) -> bool {
+    at_work.shared.phase.save();
+    let (mut left, mut all) = (at_work.threads.len(), true);
+    while left > 0 {
+        match inbox.recv() {
+            Ok(Event::Saved(outcome)) => {
+                left -= 1;
+                all &= outcome.is_ok();
+            }
+            Ok(Event::Garbage(garbage)) => free(host, garbage),
+            Ok(Event::Failed(why)) => {
+                tracing::error!("{why}");
+                return false;
+            }
+            Ok(Event::Shutdown | Event::Signal(_) | Event::ReopenLog) => {}
+            Err(_) => return false,
+        }
+    }
+    all
+}
