@@ -231,6 +231,16 @@ struct Stall {
     after: u64,
 }
 
+/// The begin of something that is timed.
+struct Begin {
+    used: Used,
+    at: Instant,
+}
+
+fn begin() -> Begin {
+    Begin { used: used(), at: Instant::now() }
+}
+
 /// The times of one kind of thing.
 struct Watch {
     name: &'static str,
@@ -248,10 +258,15 @@ impl Watch {
     }
 
     fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let before = used();
-        let begin = Instant::now();
+        let begin = begin();
         let out = work();
-        let wall = begin.elapsed();
+        self.end(begin);
+        out
+    }
+
+    fn end(&mut self, begin: Begin) {
+        let wall = begin.at.elapsed();
+        let before = begin.used;
         if self.longest.len() < SHOWN || wall > self.longest[SHOWN - 1].wall || wall > self.worst {
             let mut used = used();
             used.cpu -= before.cpu;
@@ -268,7 +283,6 @@ impl Watch {
             self.longest.truncate(SHOWN);
         }
         self.wall.saturating_record(wall.as_nanos() as u64);
-        out
     }
 
     fn print(&self, limit: Duration) {
@@ -399,9 +413,26 @@ struct Rig {
     frame: Vec<u8>,
     out: Vec<u8>,
     news: Vec<u32>,
+    times: Times,
+}
+
+struct Times {
     commands: Watch,
     ticks: Watch,
     chores: Watch,
+    /// A command, and the tick and the chores behind it: what the next command may have to wait for.
+    turns: Watch,
+}
+
+impl Times {
+    fn new() -> Times {
+        Times {
+            commands: Watch::new("commands"),
+            ticks: Watch::new("ticks"),
+            chores: Watch::new("steps of chores"),
+            turns: Watch::new("turns, each with all of that"),
+        }
+    }
 }
 
 impl Rig {
@@ -448,9 +479,7 @@ impl Rig {
             frame: Vec::new(),
             out: Vec::new(),
             news: Vec::new(),
-            commands: Watch::new("commands"),
-            ticks: Watch::new("ticks"),
-            chores: Watch::new("steps of chores"),
+            times: Times::new(),
         }
     }
 
@@ -467,19 +496,21 @@ impl Rig {
             self.frame.extend_from_slice(arg);
             self.frame.extend_from_slice(b"\r\n");
         }
+        let turn = begin();
         let now = self.now();
         self.out.clear();
-        let Rig { shard, client, frame, out, news, commands, .. } = self;
-        commands.time(|| {
+        let Rig { shard, client, frame, out, news, times, .. } = self;
+        times.commands.time(|| {
             shard.turn(&mut [Input::new(*client, frame)], now);
             news.clear();
             shard.take_news(news);
             shard.take_output(*client, out);
             shard.sent(*client);
         });
-        assert_ne!(self.out.first(), Some(&b'-'), "{}", self.out.escape_ascii());
         self.tick_if_due();
         self.do_chores();
+        self.times.turns.end(turn);
+        assert_ne!(self.out.first(), Some(&b'-'), "{}", self.out.escape_ascii());
         if let Some(warm) = &mut self.warm {
             warm.give();
         }
@@ -493,7 +524,7 @@ impl Rig {
         let hz = self.host.live.snapshot().hz.max(1);
         self.next_tick = begin + Duration::from_millis(1000 / hz as u64);
         let now = self.now();
-        self.ticks.time(|| self.shard.tick(now));
+        self.times.ticks.time(|| self.shard.tick(now));
     }
 
     fn do_chores(&mut self) {
@@ -501,7 +532,7 @@ impl Rig {
             return;
         }
         let now = self.now();
-        self.chores.time(|| {
+        self.times.chores.time(|| {
             if self.shard.has_chores() {
                 self.shard.chores(now);
             }
@@ -518,9 +549,7 @@ impl Rig {
 
     /// Forgets the times of what was only preparation.
     fn start_over(&mut self) {
-        self.commands = Watch::new("commands");
-        self.ticks = Watch::new("ticks");
-        self.chores = Watch::new("steps of chores");
+        self.times = Times::new();
     }
 
     fn keys(&mut self) -> u64 {
@@ -534,7 +563,8 @@ impl Rig {
     }
 
     fn done(self, undone: Option<String>) -> Done {
-        Done { watches: vec![self.commands, self.ticks, self.chores], undone }
+        let Times { commands, ticks, chores, turns } = self.times;
+        Done { watches: vec![commands, ticks, chores, turns], undone }
     }
 }
 

@@ -61,7 +61,7 @@ impl<T> Baton<T> {
     pub fn try_visit(&self) -> Option<Visit<'_, T>> {
         let free = self.state.load(Relaxed) == PARKED
             && self.state.compare_exchange(PARKED, VISITED, Acquire, Relaxed).is_ok();
-        // lazily: a visit that is made has begun, and its end is the owner's
+        // lazily: a visit that is made has begun, and its drop gives the value to the owner
         free.then(|| Visit { baton: self, like: PhantomData })
     }
 
@@ -188,9 +188,9 @@ mod tests {
     use super::*;
     use crate::net::mailbox::Post;
     use std::cell::Cell;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicU64};
-    use std::time::{Duration, Instant};
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Arc, Condvar, Mutex};
+    use std::time::Duration;
 
     #[test]
     fn states() {
@@ -239,89 +239,103 @@ mod tests {
     }
 
     const SENDERS: usize = 3;
-    const MESSAGES: u64 = 20_000;
+    const MESSAGES: u64 = 5000;
 
-    /// Each message is worked off in a visit, or else posted; the owner sleeps whenever it has no mail and
-    /// rings are all that wakes it. All messages of a sender count, in their order, each once.
-    #[test]
-    fn visitors_and_mail_lose_nothing() {
-        let post = Arc::new(Post::<u64>::new(SENDERS + 1, 4));
-        let rings = Arc::new(AtomicU64::new(0));
-        let done = Arc::new(AtomicBool::new(false));
-        let tally = Tally { first: Cell::new(0), second: Cell::new(0) };
-        let (owner, baton) = Baton::leak((tally, [0; SENDERS]));
-        let receiver = {
-            let (post, rings, done) = (post.clone(), rings.clone(), done.clone());
-            std::thread::spawn(move || own(owner, &post, &rings, &done))
-        };
-        let sender = |from: usize| {
-            let (post, rings) = (post.clone(), rings.clone());
-            move || {
-                (0..MESSAGES)
-                    .map(|n| send(baton, &post, &rings, (from, n)))
-                    .filter(|visited| *visited)
-                    .count()
-            }
-        };
-        let senders: Vec<_> = (0..SENDERS).map(|from| std::thread::spawn(sender(from))).collect();
-        let visits: usize = senders.into_iter().map(|s| s.join().unwrap()).sum();
-        done.store(true, SeqCst);
-        rings.fetch_add(1, SeqCst);
-        let (owned, visited) = receiver.join().unwrap();
-        assert_eq!(owned + visits as u64, SENDERS as u64 * MESSAGES);
-        assert_eq!(visited, SENDERS as u64 * MESSAGES, "every message counted once");
-        assert!(visits >= SENDERS, "nobody ever came in");
+    /// What many threads share with the owner.
+    struct Street {
+        post: Post<u64>,
+        /// How often the owner was rung.
+        rings: Mutex<u64>,
+        bell: Condvar,
+        done: AtomicBool,
+    }
+
+    impl Street {
+        fn ring(&self) {
+            *self.rings.lock().unwrap() += 1;
+            self.bell.notify_all();
+        }
+
+        /// Sleeps until there was a ring that was not `heard` yet.
+        fn sleep(&self, heard: u64) {
+            let rings = self.rings.lock().unwrap();
+            let patience = Duration::from_secs(60);
+            let waited = self.bell.wait_timeout_while(rings, patience, |rings| *rings == heard).unwrap();
+            assert!(!waited.1.timed_out(), "slept over something");
+        }
     }
 
     type Payload = (Tally, [u64; SENDERS]);
+
+    /// Each message is worked off in a visit, or else posted; the owner sleeps whenever it has no mail, and
+    /// rings are all that wakes it. All messages of a sender count, in their order, each once.
+    #[test]
+    fn visitors_and_mail_lose_nothing() {
+        let (rings, bell, done) = (Mutex::new(0), Condvar::new(), AtomicBool::new(false));
+        let street = Arc::new(Street { post: Post::new(SENDERS + 1, 64), rings, bell, done });
+        let tally = Tally { first: Cell::new(0), second: Cell::new(0) };
+        let (owner, baton) = Baton::leak((tally, [0; SENDERS]));
+        let receiver = {
+            let street = street.clone();
+            std::thread::spawn(move || own(owner, &street))
+        };
+        let senders = [0, 1, 2].map(|from| {
+            let street = street.clone();
+            let send = move |n: &u64| send(baton, &street, from, *n);
+            std::thread::spawn(move || (0..MESSAGES).filter(send).count())
+        });
+        let visits: usize = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+        street.done.store(true, SeqCst);
+        street.ring();
+        let (owned, counted) = receiver.join().unwrap();
+        assert_eq!(owned + visits as u64, SENDERS as u64 * MESSAGES);
+        assert_eq!(counted, SENDERS as u64 * MESSAGES, "every message counts once");
+        assert!(visits >= SENDERS, "nobody ever came in");
+    }
 
     fn work(payload: &mut Payload, from: usize, n: u64) {
         payload.0.count();
         assert_eq!(std::mem::replace(&mut payload.1[from], n + 1), n, "{from} was overtaken");
     }
 
-    /// Works off mail until `done`; how much of it, and all that counted.
-    fn own(mut owner: Owner<Payload>, post: &Post<u64>, rings: &AtomicU64, done: &AtomicBool) -> (u64, u64) {
+    /// Works off mail until all is done; how much of it, and all that counted.
+    fn own(mut owner: Owner<Payload>, street: &Street) -> (u64, u64) {
         let (mut owned, mut heard) = (0, 0);
         loop {
             for from in 0..SENDERS {
-                while let Some(n) = post.receive(SENDERS, from) {
+                while let Some(n) = street.post.receive(SENDERS, from) {
                     work(&mut owner, from, n);
                     owned += 1;
                 }
             }
-            if done.load(SeqCst) && !post.has_mail(SENDERS) {
+            if street.done.load(SeqCst) && !street.post.has_mail(SENDERS) {
                 return (owned, owner.0.first.get());
             }
-            let start = Instant::now();
             owner.park(
-                || post.has_mail(SENDERS),
+                || street.post.has_mail(SENDERS),
                 |may_sleep| {
-                    while may_sleep && rings.load(SeqCst) == heard {
-                        assert!(start.elapsed() < Duration::from_secs(30), "slept over something");
-                        std::thread::yield_now();
+                    if may_sleep {
+                        street.sleep(heard);
                     }
                 },
             );
-            heard = rings.load(SeqCst);
+            heard = *street.rings.lock().unwrap();
         }
     }
 
-    /// Visits or posts; whether it was a visit. The first message is sure to come by a visit.
-    fn send(baton: &Baton<Payload>, post: &Post<u64>, rings: &AtomicU64, (from, n): (usize, u64)) -> bool {
+    /// Visits or posts; whether it was a visit. A first message waits until it may visit.
+    fn send(baton: &Baton<Payload>, street: &Street, from: usize, n: u64) -> bool {
         loop {
-            if post.is_empty(from, SENDERS)
-                && let Some(mut visit) = baton.try_visit()
-            {
-                let clear = post.is_empty(from, SENDERS);
-                if clear {
+            if let Some(mut visit) = baton.try_visit() {
+                let is_clear = street.post.is_empty(from, SENDERS);
+                if is_clear {
                     work(&mut visit, from, n);
                 }
                 // now and then a visit makes work
-                if visit.end(clear && n % 64 == 0, || post.has_mail(SENDERS)) {
-                    rings.fetch_add(1, SeqCst);
+                if visit.end(is_clear && n.is_multiple_of(64), || street.post.has_mail(SENDERS)) {
+                    street.ring();
                 }
-                if clear {
+                if is_clear {
                     return true;
                 }
             }
@@ -330,11 +344,12 @@ mod tests {
             }
             std::thread::yield_now();
         }
-        while post.send(from, SENDERS, n).is_err() {
+        while street.post.send(from, SENDERS, n).is_err() {
+            assert!(!street.done.load(SeqCst));
             std::thread::yield_now();
         }
         if baton.rouse() {
-            rings.fetch_add(1, SeqCst);
+            street.ring();
         }
         false
     }

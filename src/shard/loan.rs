@@ -194,6 +194,8 @@ impl Shard {
         loan.tables.push((from, tables));
         loan.got += 1;
         self.advance(id);
+        // it may have run, and our own slots in it are free again for who wished for them meanwhile
+        self.grant();
     }
 
     /// Everything is here: runs the command and gives everything back.

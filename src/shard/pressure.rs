@@ -31,10 +31,24 @@ pub(super) struct Pressure {
     turns: Vec<u64>,
     /// Since when the limit is exceeded, in ms.
     since: Option<u64>,
-    /// Ticks that one step of eviction may take.
+    /// Ticks that one spell of eviction may take.
     patience: u64,
+    /// When this spell began, and how much of its time is used.
+    began: u64,
+    used: u64,
     /// The last step found nothing that was ours to give up.
     pub(super) stuck: bool,
+}
+
+impl Pressure {
+    /// How long eviction may go on at `now`. Every command that needs room evicts, and so do the chores
+    /// of the same turn: together they get what one may take, and then as much time without.
+    fn allowance(&mut self, now: u64) -> u64 {
+        if now.wrapping_sub(self.began) >= self.patience.saturating_mul(2) {
+            (self.began, self.used) = (now, 0);
+        }
+        self.patience.saturating_sub(self.used)
+    }
 }
 
 impl Shard {
@@ -122,6 +136,7 @@ impl Shard {
         let least = if own < all { self.pressure.data / all } else { 1 };
         let samples = self.conf.maxmemory_samples as usize;
         let (mut freed, started) = (0, (self.ticks.read)());
+        let allowance = self.pressure.allowance(started);
         for n in 1.. {
             if self.pressure.over == 0
                 || share < freed + least
@@ -131,10 +146,11 @@ impl Shard {
             }
             self.reckon_memory();
             freed = over.saturating_sub(self.pressure.over).max(1);
-            if n % EVICT_STEP == 0 && (self.ticks.read)().wrapping_sub(started) > self.pressure.patience {
+            if n % EVICT_STEP == 0 && (self.ticks.read)().wrapping_sub(started) > allowance {
                 break;
             }
         }
+        self.pressure.used += (self.ticks.read)().wrapping_sub(started);
         if freed > 0 {
             self.pressure.settled = self.pressure.over.saturating_sub(share.saturating_sub(freed));
         }
@@ -247,7 +263,20 @@ fn may_go(m: &metrics::Metrics, volatile: bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::patience_us;
+    use super::{Pressure, patience_us};
+
+    #[test]
+    fn a_spell_has_one_allowance() {
+        let mut p = Pressure { patience: 500, ..Pressure::default() };
+        assert_eq!(p.allowance(10_000), 500);
+        p.used += 300;
+        assert_eq!(p.allowance(10_300), 200);
+        p.used += 230;
+        assert_eq!(p.allowance(10_999), 0);
+        assert_eq!((p.allowance(11_000), p.began), (500, 11_000));
+        let mut tenacious = Pressure { patience: u64::MAX, used: 1 << 40, ..Pressure::default() };
+        assert!(tenacious.allowance(5) > 1 << 60, "as long as it takes");
+    }
 
     #[test]
     fn patience_is_as_tenacity_says() {

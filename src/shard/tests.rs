@@ -1,5 +1,7 @@
 //! Shards driven without sockets: bytes in, replies out, mail carried by hand.
 
+mod visits;
+
 use super::{Input, Now, Setup, Shard, Ticks};
 use crate::cluster::view::{Node, View, even_share};
 use crate::command::host::Host;
