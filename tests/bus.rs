@@ -9,8 +9,9 @@ use common::wait_for;
 use shoal::cluster::conf::{self, Conf, NodeLine};
 use shoal::cluster::slots::SlotSet;
 use shoal::cluster::view::NodeId;
-use shoal::cluster::wire::{self, Gossip, Header, Malformed, Message, Packet, flag};
+use shoal::cluster::wire::{self, Gossip, Header, HostMark, Malformed, Message, Packet, flag, kind};
 use shoal::net::bus::save::NodesConf;
+use shoal::util::rng::Rng;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -74,6 +75,8 @@ fn packet(message: Message, port: u16) -> Vec<u8> {
         port,
         pport: 0,
         cport: port + BUS,
+        // zeroes to Redis, which must not mind
+        host: Some(HostMark { host: 7, number: 3, to: 0, node: HostMark::ALL }),
     };
     let mut out = Vec::new();
     wire::encode(&Packet { header, message }, &mut out);
@@ -181,6 +184,108 @@ fn redis_meets_a_node_of_our_packets() {
         _ => None,
     });
     assert_eq!(published, Some(("news".into(), "hello".into())));
+    assert!(!server.log().contains("unknown extension"), "{}", server.log());
+}
+
+/// What a node's table says, times aside; who is only being greeted is not in it yet.
+fn table(client: &mut Client) -> Vec<String> {
+    let text = client.cmd("CLUSTER NODES").text().to_owned();
+    let told = text.lines().filter(|line| !line.contains("handshake"));
+    let mut lines: Vec<String> = told
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            [&words[..4], &words[6..7], &words[8..]].concat().join(" ")
+        })
+        .collect();
+    lines.sort();
+    let info = client.cmd("CLUSTER INFO").text().to_owned();
+    let state = |line: &&str| line.contains("state") || line.contains("epoch") || line.contains("size");
+    lines.extend(info.lines().filter(state).map(str::to_owned));
+    lines
+}
+
+/// Bytes that no honest peer sends; none of them is a sound packet of a node that anybody knows.
+fn hostile(rng: &mut Rng, known: NodeId) -> Vec<Vec<u8>> {
+    let update = Message::Update { config_epoch: u64::MAX, id: known, slots: SlotSet::all() };
+    let publish = Message::Publish { channel: b"c"[..].into(), message: b"m"[..].into() };
+    let mut messages = vec![update, publish, Message::Fail(known), Message::AuthRequest, Message::AuthAck];
+    messages.extend([Message::MfStart, Message::Ping(Gossip::default()), Message::Pong(Gossip::default())]);
+    messages.extend([kind::COUNT as u16, 200, 0x8000].map(Message::Unknown));
+    let whole: Vec<Vec<u8>> = messages.into_iter().map(|message| packet(message, 1)).collect();
+    let mut all = whole.clone();
+    for frame in &whole {
+        for _ in 0..10 {
+            // flipped anywhere but in the sender's name, cut off anywhere
+            let mut broken = frame.clone();
+            let at = rng.below(broken.len() as u64) as usize;
+            let at = if (40..80).contains(&at) { 12 } else { at };
+            broken[at] ^= 1 << rng.below(8);
+            broken.truncate(broken.len() - rng.below(2) as usize * rng.below(frame.len() as u64) as usize);
+            all.push(broken);
+        }
+    }
+    all.extend([[0, 0], [0, 2], [255, 255]].map(|version| patched(8, &version)));
+    all.push(patched(14, &[255, 255]));
+    all.push(with_tail(b"", 255));
+    all.extend([[255; 4], [0, 0, 0, 9], [0, 0, 8, 207]].map(|total| patched(4, &total)));
+    for type_of in [kind::HOST, kind::PING, kind::MODULE] {
+        let mut noise: Vec<u8> = (0..4000).map(|_| rng.below(256) as u8).collect();
+        let total = (noise.len() as u32).to_be_bytes();
+        noise[..12].copy_from_slice(&[&b"RCmb"[..], &total, &[0, 1, 0, 0]].concat());
+        noise[12..14].copy_from_slice(&type_of.to_be_bytes());
+        all.push(noise);
+    }
+    all.extend((0..50).map(|_| (0..rng.below(5000)).map(|_| rng.below(256) as u8).collect()));
+    all
+}
+
+/// Whatever comes in over a real socket: no view changes, and the host serves on.
+#[test]
+fn hostile_input_changes_nothing() {
+    let timeout = ["--cluster-node-timeout", "2000"];
+    let host = Server::shoal(Shape::Host(2), &timeout);
+    let other = Server::shoal(Shape::Node, &timeout);
+    let (mut first, mut second) = (host.own_client(0), other.client());
+    let met = second.cmd(&format!("CLUSTER MEET 127.0.0.1 {}", host.own_port(0)));
+    assert_eq!(met.text(), "OK");
+    for client in [&mut first, &mut second] {
+        let all = || {
+            let text = client.cmd("CLUSTER NODES").text().to_owned();
+            let whole = text.lines().count() == 3 && !text.contains("handshake") && !text.contains("disc");
+            (whole && client.cmd("CLUSTER INFO").text().contains("state:ok")).then_some(())
+        };
+        assert!(wait_for(PATIENCE, all).is_some(), "all three know each other");
+    }
+    // a sound packet of a node that the other one knows, to be sent again and again
+    let ports = Ports::take();
+    let bus = TcpListener::bind(("127.0.0.1", ports.base + BUS)).expect("a bus port");
+    assert_eq!(first.cmd(&format!("CLUSTER MEET 127.0.0.1 {}", ports.base)).text(), "OK");
+    let greeting = Peer::new(bus.accept().expect("it greets").0).receive().expect("a greeting");
+    drop(bus);
+    let mut replayed = Vec::new();
+    wire::encode(&greeting, &mut replayed);
+    let expired = || (!first.cmd("CLUSTER NODES").text().contains("handshake")).then_some(());
+    assert!(wait_for(PATIENCE, expired).is_some(), "who does not answer is given up");
+
+    let before = (table(&mut first), table(&mut second));
+    let mut frames = hostile(&mut Rng::new(11), greeting.header.sender);
+    frames.extend(std::iter::repeat_n(replayed.clone(), 20));
+    frames.extend((1..20).map(|part| replayed[..replayed.len() * part / 20].to_vec()));
+    for (n, frame) in frames.iter().enumerate() {
+        let to = [host.own_port(0), host.own_port(1), other.port()][n % 3];
+        // it may close before it has read all
+        let _ = Peer::connect(to + BUS).stream.write_all(frame);
+    }
+    // all of them over one link, as far as it goes
+    let mut one = Peer::connect(other.port() + BUS);
+    let _ = frames.iter().try_for_each(|frame| one.stream.write_all(frame));
+    // whoever speaks properly is still answered
+    let mut peer = Peer::connect(host.own_port(1) + BUS);
+    peer.send(&ping());
+    assert!(matches!(peer.receive().expect("an answer").message, Message::Pong(_)));
+    let same = || ((table(&mut first), table(&mut second)) == before).then_some(());
+    assert!(wait_for(PATIENCE, same).is_some(), "{before:?}\n{:?}", (table(&mut first), table(&mut second)));
+    assert_eq!(first.cmd("SET foo bar").raw.first().map(|b| b"+-".contains(b)), Some(true));
 }
 
 fn node(id: u8, port: u16, flags: u16, slots: std::ops::RangeInclusive<u16>) -> NodeLine {

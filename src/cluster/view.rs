@@ -100,6 +100,8 @@ pub struct BusCounts {
     pub received: [u64; kind::COUNT],
     /// Frames that were no packets.
     pub malformed: u64,
+    /// Links that were closed because too much waited to be sent on them.
+    pub exceeded: u64,
 }
 
 /// A snapshot. A newer one has a higher version; views never change in place.

@@ -182,7 +182,7 @@ pub fn cluster_info(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     let counts = view.counts.iter().find(|(shard, _)| *shard as usize == ctx.me).map_or(&none, |(_, c)| c);
     packets(&mut text, "sent", &counts.sent);
     packets(&mut text, "received", &counts.received);
-    text.push_str("total_cluster_links_buffer_limit_exceeded:0\r\n");
+    let _ = write!(text, "total_cluster_links_buffer_limit_exceeded:{}\r\n", counts.exceeded);
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(())
 }

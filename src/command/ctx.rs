@@ -2,7 +2,7 @@
 
 use super::host::Host;
 use super::rdb::Place;
-use crate::cluster::view::View;
+use crate::cluster::view::{NodeId, View};
 use crate::config::Config;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
@@ -183,6 +183,10 @@ pub enum Aside {
     SleepUntil(u64),
     /// The configuration changed: take it up before the next command.
     Configured,
+    /// Let the plane not look at bus packets of this type; below 0, look at all (DEBUG).
+    DropPackets(i64),
+    /// Let the plane close the bus link to a node, from it, or both (DEBUG).
+    KillLinks { which: &'static str, node: NodeId },
 }
 
 impl Effects {

@@ -417,6 +417,7 @@ directives! {
     cluster_allow_reads_when_down: bool = false, "cluster-allow-reads-when-down", BOOL, MUTABLE;
     cluster_allow_pubsubshard_when_down: bool = true, "cluster-allow-pubsubshard-when-down", BOOL, MUTABLE;
     cluster_link_sendbuf_limit: u64 = 0, "cluster-link-sendbuf-limit", ubytes(0, ULONG_MAX), MUTABLE;
+    cluster_host_links: bool = true, "cluster-host-links", BOOL, MUTABLE;
     cluster_announce_ip: String = String::new(), "cluster-announce-ip", UNSET, MUTABLE;
     cluster_announce_port: u16 = 0, "cluster-announce-port", int(0, 65535), MUTABLE;
     cluster_announce_tls_port: u16 = 0, "cluster-announce-tls-port", int(0, 65535), MUTABLE, noted "this build has no TLS";

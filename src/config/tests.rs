@@ -71,6 +71,7 @@ fn config_get_of_a_fresh_server_is_redis_servers() {
     // Shoal's own four, and what 7.2 added.
     let expect = [
         "cluster-announce-human-nodename",
+        "cluster-host-links",
         "cores",
         "join",
         "locale-collate",

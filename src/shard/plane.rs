@@ -145,6 +145,15 @@ impl Shard {
         Ok(())
     }
 
+    /// Something for the plane to do that no client waits for. It comes before what is asked later.
+    pub(super) fn tell_plane(&mut self, words: &[&str]) {
+        if self.at.cluster {
+            let command = Command { words: OwnedArgs::new(words), ..Command::default() };
+            let nobody = Ticket { client: u32::MAX, generation: 0, place: 0, part: 0 };
+            self.plane.questions.push(Question { ticket: nobody, command });
+        }
+    }
+
     /// Whether a command runs here whose slot is on its way: to another node, then it runs as long as
     /// its keys are here; or from one, for a client that said ASKING.
     #[cold]

@@ -241,6 +241,10 @@ impl Shard {
                 self.conf = self.host.live.snapshot();
                 self.configure();
             }
+            Aside::DropPackets(kind) => self.tell_plane(&["drop-packets", &kind.to_string()]),
+            Aside::KillLinks { which, node } => {
+                self.tell_plane(&["kill-links", which, &String::from_utf8_lossy(&node)]);
+            }
         }
     }
 }

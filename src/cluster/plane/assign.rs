@@ -85,7 +85,7 @@ impl Plane {
             }
             self.group_mut(l).unclaimed.remove(slot);
         }
-        self.out.want(Want::First);
+        self.out.want(Want::Written);
     }
 
     pub(super) fn flush_slots(&mut self, l: usize, keys: u64) -> Outcome {
@@ -94,7 +94,7 @@ impl Plane {
         }
         let key = self.locals[l].key;
         self.group_mut(l).del_slots_of(key);
-        self.out.want(Want::First);
+        self.out.want(Want::Written);
         Ok(Answer::Ok)
     }
 
@@ -133,7 +133,7 @@ impl Plane {
                 );
             }
         }
-        self.out.want(Want::Soon);
+        self.out.want(Want::Written);
         self.group_mut(l).restate = true;
         self.wish_view(l, super::group::Publish::Now);
         Ok(Answer::Ok)
@@ -155,10 +155,6 @@ impl Plane {
         }
         if keys == 0 {
             self.locals[l].migrating.remove(&slot);
-        }
-        if to == own || owner == Some(own) {
-            // a crash right after the answer would leave a slot that nobody claims
-            self.out.want(Want::First);
         }
         let siblings_own = owner.is_some_and(|owner| owner != own && self.groups[g][owner].local.is_some());
         if !siblings_own || to == own {
@@ -187,6 +183,9 @@ impl Plane {
         self.groups[g].del_slot(slot);
         self.groups[g].add_slot(to, slot);
         self.groups[g].unclaimed.remove(slot);
+        if let Some(owner) = owner.filter(|_| to == own) {
+            self.locals[l].taken.insert(slot, owner);
+        }
         let left = self.me(l).owned == 0 && owner == Some(own);
         if left && self.conf.cluster_allow_replica_migration {
             self.set_master(l, to);

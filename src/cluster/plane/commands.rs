@@ -53,6 +53,16 @@ impl Plane {
             (b"links", 1) => Ok(Answer::Links(self.describe_links(l))),
             (b"myid", 1) => Ok(Answer::Id(self.me(l).id)),
             (b"myshardid", 1) => Ok(Answer::Id(self.shard_id(self.locals[l].group, self.locals[l].key))),
+            // what DEBUG asks for; CLUSTER has no such subcommands
+            (b"drop-packets", 2) => {
+                self.locals[l].dropped = parse_i64(id).and_then(|kind| usize::try_from(kind).ok());
+                Ok(Answer::Ok)
+            }
+            (b"kill-links", 3) => {
+                let key = self.known(l, args.at(2))?;
+                self.kill_links(l, id, key);
+                Ok(Answer::Ok)
+            }
             (b"failover", 1 | 2) => {
                 let manner = match args.get(1) {
                     None => Manner::Agreed,

@@ -24,6 +24,9 @@ impl Plane {
         let seldom = self.ticks.is_multiple_of(limits::TICKS_A_SECOND);
         for g in self.inhabited() {
             self.migrate_replicas(g);
+            if seldom {
+                self.ask_strangers(g);
+            }
             let group = &mut self.groups[g];
             group.restate |= !group.ok;
             self.wish(g, if seldom { Publish::Seldom } else { Publish::No });
@@ -42,7 +45,9 @@ impl Plane {
             let g = self.locals[l].group;
             let key = self.groups[g].draw(&mut self.rng);
             let node = &self.groups[g][key];
-            let idle = node.peers.get(l).is_some_and(|peer| peer.link.is_some() && peer.ping_sent == 0);
+            let open =
+                |link: Option<_>| link.is_some() || node.local.is_none() && self.carrier(l, key).is_some();
+            let idle = node.peers.get(l).is_some_and(|peer| peer.ping_sent == 0 && open(peer.link));
             if idle && !node.in_handshake() && oldest.is_none_or(|(pong, _)| pong > node.pong_received) {
                 oldest = Some((node.pong_received, key));
             }
@@ -58,6 +63,7 @@ impl Plane {
         if self.locals[l].fresh && silent > self.patience() {
             self.locals[l].fresh = false;
             self.close_all(l);
+            self.settle_speaker(g);
             self.reschedule_local(l);
         }
         let node = &self.groups[g][key];
@@ -82,6 +88,7 @@ impl Plane {
             self.back_again(g, key);
         }
         if !std::mem::replace(&mut self.locals[l].fresh, true) {
+            self.settle_speaker(g);
             self.reschedule_local(l);
         }
         self.paused(l);

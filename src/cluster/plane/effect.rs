@@ -46,11 +46,13 @@ pub enum Effect {
         link: LinkId,
         bytes: Bytes,
     },
-    /// Write nodes.conf and fsync it, then `handle_saved(version)`. A later version holds all that
-    /// the earlier ones held: of several only the last needs to be written.
+    /// Write nodes.conf, then `handle_written(version)`; with `sync` also fsync it, then
+    /// `handle_saved(version)`. A later version holds all that the earlier ones held: of several only
+    /// the last needs to be written, with `sync` if one of them wanted it.
     Save {
         version: u64,
         text: Vec<u8>,
+        sync: bool,
     },
     /// A new view for these shards.
     Publish {

@@ -134,8 +134,8 @@ impl Plane {
             header.mflags |= mflag::FORCEACK;
         }
         let (config_epoch, slots) = (header.config_epoch, header.slots.clone());
-        let links = self.all_links(l);
-        self.send_with(header, &links, &Message::AuthRequest);
+        let ways = self.all_ways(l);
+        self.send_with(l, header, &ways, &Message::AuthRequest);
         let candidate = self.locals[l].key;
         let request = Request { candidate, current_epoch: epoch, config_epoch, slots: &slots, force };
         for voter in self.members(g) {
@@ -154,9 +154,10 @@ impl Plane {
             slots: &header.slots,
             force: header.mflags & mflag::FORCEACK != 0,
         };
-        if self.open_link(l, candidate).is_some() && self.grants(l, &request) {
-            let link = self.open_link(l, candidate);
-            link.into_iter().for_each(|link| self.send(link, &Message::AuthAck));
+        if let Some(way) = self.way(l, candidate)
+            && self.grants(l, &request)
+        {
+            self.send(l, &[way], &Message::AuthAck);
         }
     }
 

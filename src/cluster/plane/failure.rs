@@ -5,6 +5,7 @@ use super::node::{Key, Report};
 use super::out::Want;
 use crate::cluster::wire::{Message, flag};
 use crate::limits;
+use std::collections::BTreeSet;
 
 impl Plane {
     /// A link is being opened anew: the wait for an answer begins now, if none is on already.
@@ -33,6 +34,7 @@ impl Plane {
 
     fn suspect(&mut self, g: usize, key: Key) {
         self.groups[g].set_health(key, flag::PFAIL);
+        self.groups[g][key].listed = false;
         // several masters on one host need no gossip to agree
         if self.own_votes(g) > 1 {
             self.fail_if_agreed(g, key);
@@ -48,21 +50,17 @@ impl Plane {
         with_slots.max(all.min(1))
     }
 
-    /// A master says whether it can reach a node.
-    pub(super) fn take_report(&mut self, g: usize, about: Key, by: Key, failing: bool) {
+    /// Masters say whether they can reach a node.
+    pub(super) fn take_reports(&mut self, g: usize, about: Key, by: &BTreeSet<Key>, failing: bool) {
         let (now, timeout) = (self.now, self.timeout());
         let reports = &mut self.groups[g][about].reports;
-        match (failing, reports.iter_mut().find(|report| report.by == by)) {
-            (true, Some(report)) => report.at = now,
-            (true, None) => reports.push(Report { by, at: now }),
-            (false, Some(_)) => {
-                reports.retain(|report| report.by != by);
-                self.groups[g].reports(about, now, timeout);
-            }
-            (false, None) => {}
-        }
+        let before = reports.len();
+        reports.retain(|report| !by.contains(&report.by));
         if failing {
+            reports.extend(by.iter().map(|by| Report { by: *by, at: now }));
             self.fail_if_agreed(g, about);
+        } else if reports.len() < before {
+            self.groups[g].reports(about, now, timeout);
         }
     }
 

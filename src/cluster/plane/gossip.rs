@@ -2,7 +2,8 @@
 
 use super::Plane;
 use super::effect::LinkId;
-use super::node::{Key, Node};
+use super::node::{Home, Key, Node};
+use super::trunk::Way;
 use crate::cluster::wire::{Extension, Gossip, GossipEntry, Header, Message, flag, mflag};
 use crate::limits;
 
@@ -25,7 +26,14 @@ impl Plane {
     /// Pings a foreign node. While its link is still being opened this is the promise to do so as soon
     /// as it is: the wait for an answer begins now.
     pub(super) fn ping(&mut self, l: usize, key: Key) {
-        let Some(link) = self.group(l)[key].peers[l].link else { return };
+        let node = &self.group(l)[key];
+        if let Home::Host(host) = node.home
+            && let Some(speaker) =
+                self.group(l).speaker.filter(|speaker| self.carrier(*speaker, key).is_some())
+        {
+            return self.ask_host(speaker, host);
+        }
+        let Some(link) = node.peers[l].link else { return };
         self.group_mut(l)[key].peers[l].ping_sent = self.now;
         if self.links[&link].connected {
             self.send_greeting(link, Greeting::Ping);
@@ -37,7 +45,7 @@ impl Plane {
         let Some(link) = self.links.get(&id) else { return };
         let (l, to) = (link.local, link.peer);
         let message = self.greeting(l, to, greeting);
-        self.send(id, &message);
+        self.send(l, &[Way::direct(id)], &message);
     }
 
     /// A PONG to everybody that a local node has a link to, or to the replicas of its master and
@@ -45,16 +53,15 @@ impl Plane {
     pub(super) fn broadcast_pong(&mut self, l: usize, own_replicas_only: bool) {
         let me = self.me(l);
         let masters = [Some(self.locals[l].key), me.master];
-        let to: Vec<LinkId> = self
+        let to = self
             .group(l)
             .foreign()
             .filter(|(_, node)| !own_replicas_only || node.is_replica() && masters.contains(&node.master))
-            .filter(|(_, node)| !own_replicas_only || node.master.is_some())
-            .filter_map(|(key, _)| self.open_link(l, key))
-            .collect();
+            .filter(|(_, node)| !own_replicas_only || node.master.is_some());
+        let to = self.ways(l, to.map(|(key, _)| key));
         if !to.is_empty() {
             let message = self.greeting(l, None, Greeting::Pong);
-            self.send_all(&to, &message);
+            self.send(l, &to, &message);
         }
     }
 
@@ -69,11 +76,32 @@ impl Plane {
 
     /// Some nodes at random, a tenth of all and at least three, and all that are suspected.
     fn entries(&mut self, l: usize, to: Option<Key>) -> Vec<GossipEntry> {
-        self.packets += 1;
-        let (g, packet, me) = (self.locals[l].group, self.packets, self.locals[l].key);
-        let group = &mut self.groups[g];
+        let (g, me) = (self.locals[l].group, self.locals[l].key);
         // neither ourselves nor the one that it is sent to
-        let mut fresh = group.len().saturating_sub(2);
+        self.some_nodes(g, 2, &|key, node| key == me || Some(key) == to && !node.has(flag::PFAIL))
+    }
+
+    /// The same for a whole host: nothing of its nodes nor of ours, but of those that hang.
+    pub(super) fn entries_for_host(&mut self, g: usize, host: u64) -> Vec<GossipEntry> {
+        let ours = self.groups[g].members.len();
+        let theirs = self.groups[g].trunks.get(&host).map_or(0, |trunk| trunk.nodes.len());
+        let failing = flag::PFAIL | flag::FAIL;
+        self.some_nodes(g, ours + theirs, &|_, node| {
+            !node.has(failing) && (node.local.is_some() || node.home == Home::Host(host))
+        })
+    }
+
+    /// Draws nodes to tell of; `left_out` says which not, of whom there are so many.
+    fn some_nodes(
+        &mut self,
+        g: usize,
+        out: usize,
+        left_out: &dyn Fn(Key, &Node) -> bool,
+    ) -> Vec<GossipEntry> {
+        self.packets += 1;
+        let packet = self.packets;
+        let group = &mut self.groups[g];
+        let mut fresh = group.len().saturating_sub(out);
         let wanted = (group.len() / 10).max(limits::GOSSIP_MIN).min(fresh);
         let mut chosen = Vec::with_capacity(wanted + group.suspects.len());
         let mut tries = wanted * 3;
@@ -81,7 +109,7 @@ impl Plane {
             tries -= 1;
             let key = group.draw(&mut self.rng);
             let node = &mut group[key];
-            if key == me || Some(key) == to || node.has(flag::PFAIL) {
+            if left_out(key, node) || node.has(flag::PFAIL) {
                 continue;
             }
             if !worth_telling(node) || !node.reachable() && node.owned == 0 {
@@ -93,18 +121,25 @@ impl Plane {
                 chosen.push(key);
             }
         }
-        chosen.extend(group.suspects.iter().filter(|key| **key != me && worth_telling(&group[**key])));
+        let suspects = group.suspects.iter().map(|key| (*key, &group[*key]));
+        let told = suspects.filter(|(key, node)| !left_out(*key, node) && worth_telling(node));
+        chosen.extend(told.map(|(key, _)| key));
         chosen.into_iter().map(|key| entry(&group[key])).collect()
     }
 
     /// The host name, which every version takes, and what only newer ones do to those.
     fn extensions(&self, l: usize, to: Option<Key>) -> Vec<Extension> {
+        let newer = to.is_some_and(|key| self.group(l)[key].extensions);
+        self.extensions_of(l, newer)
+    }
+
+    pub(super) fn extensions_of(&self, l: usize, newer: bool) -> Vec<Extension> {
         let me = self.me(l);
         let mut out = Vec::new();
         if !me.hostname.is_empty() {
             out.push(Extension::Hostname(me.hostname.clone()));
         }
-        if to.is_some_and(|key| self.group(l)[key].extensions) {
+        if newer {
             if !me.human_name.is_empty() {
                 out.push(Extension::HumanName(me.human_name.clone()));
             }
@@ -133,6 +168,7 @@ impl Plane {
             port: me.address.port,
             pport: me.address.pport,
             cport: me.address.cport,
+            host: self.mark(l),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The table keeps its own parts in step (names, owners, replicas); what a change means to links and
 //! local nodes is for the rules around it.
 
+use super::effect::LinkId;
 use super::node::{Key, Node};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::NodeId;
@@ -13,6 +14,19 @@ use crate::util::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::ops::{Index, IndexMut};
+
+/// The link pair with another Shoal host.
+#[derive(Debug, Default)]
+pub struct Trunk {
+    /// The nodes that live there.
+    pub nodes: BTreeSet<Key>,
+    /// The link of our speaker that carries for all: it is open, and its other end belongs to that host.
+    pub link: Option<LinkId>,
+    /// The link by which the other host last spoke to us as a host.
+    pub inbound: Option<LinkId>,
+    /// Who is called next when there is no link.
+    pub next: Option<Key>,
+}
 
 /// A node that was forgotten, and is not to come back by gossip for a while.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +40,13 @@ pub struct Forgotten {
 pub struct Group {
     /// The local nodes in it, by number.
     pub members: Vec<usize>,
+    /// The number by which other Shoal hosts know this one in this cluster.
+    pub host: u64,
+    /// The local node that has the links with whom other Shoal hosts' nodes are reached, and with nodes
+    /// of which it is not known yet where they live. None when no local node is spoken for.
+    pub speaker: Option<usize>,
+    /// Other Shoal hosts, by that number of theirs.
+    pub trunks: BTreeMap<u64, Trunk>,
     nodes: Vec<Option<Node>>,
     by_id: BTreeMap<NodeId, Key>,
     /// All keys in use, in no order, to draw from.
@@ -67,6 +88,9 @@ impl Default for Group {
     fn default() -> Group {
         Group {
             members: Vec::new(),
+            host: 0,
+            speaker: None,
+            trunks: BTreeMap::new(),
             nodes: Vec::new(),
             by_id: BTreeMap::new(),
             drawn: Vec::new(),

@@ -96,6 +96,8 @@ impl Plane {
         node.flags = node.flags & !(flag::HANDSHAKE | flag::MEET) | role;
         node.data_received = self.now;
         self.mingled = true;
+        let (home, number) = (self.home_of(header), header.host.map_or(0, |mark| mark.number));
+        self.set_home(g, key, home, number);
         self.schedule_all(g, key);
         self.out.want(Want::Soon);
         self.groups[g].restate = true;

@@ -3,7 +3,7 @@
 use super::Plane;
 use super::group::Group;
 use super::links::Link;
-use super::node::NEVER;
+use super::node::{Home, NEVER};
 use crate::cluster::view::NodeId;
 use crate::cluster::wire::flag;
 use crate::slot::{SLOTS, Slot};
@@ -28,6 +28,7 @@ impl Plane {
                 check_slots(group);
             }
             check_nodes(group);
+            self.check_trunks(g);
             assert!(!self.members(g).is_empty() || group.len() == 0, "a group without local nodes is empty");
         }
         for (l, local) in self.locals.iter().enumerate() {
@@ -36,7 +37,7 @@ impl Plane {
             assert!(me.is_master() != me.is_replica(), "a local node is either master or replica");
             assert!(me.is_master() || me.owned == 0, "a local replica has no slots");
             assert!(me.is_master() || local.migrating.is_empty() && local.importing.is_empty());
-            for key in local.migrating.values().chain(local.importing.values()) {
+            for key in local.migrating.values().chain(local.importing.values()).chain(local.taken.values()) {
                 assert!(group[*key].id != me.id, "slots move between two nodes");
             }
         }
@@ -58,6 +59,32 @@ impl Plane {
             seen.insert(me.id, now);
         }
         self.seen.epochs = seen;
+    }
+
+    /// A host's nodes are where its trunk says, and the trunk is the speaker's.
+    fn check_trunks(&self, g: usize) {
+        let group = &self.groups[g];
+        let able = |l: usize| group.members.contains(&l) && self.locals[l].fresh;
+        assert!(group.speaker.map_or(!group.members.iter().any(|l| able(*l)), able), "the speaker is able");
+        let housed = group.iter().filter(|(_, node)| matches!(node.home, Home::Host(_))).count();
+        assert_eq!(housed, group.trunks.values().map(|trunk| trunk.nodes.len()).sum::<usize>());
+        for (host, trunk) in &group.trunks {
+            assert!(!trunk.nodes.is_empty(), "nobody lives there");
+            assert!(trunk.nodes.iter().all(|key| group[*key].home == Home::Host(*host)));
+            assert!(trunk.next.is_some_and(|next| trunk.nodes.contains(&next)), "somebody can be called");
+            let Some(link) = trunk.link.map(|id| &self.links[&id]) else { continue };
+            assert_eq!((Some(link.local), link.connected), (group.speaker, true));
+            assert!(link.peer.is_some_and(|peer| trunk.nodes.contains(&peer)), "it leads there");
+        }
+        for (key, node) in group.iter() {
+            let silent = |l: &usize| Some(*l) != group.speaker && node.peers[*l].link.is_some();
+            assert!(
+                !matches!(node.home, Home::Host(_)) || !group.members.iter().any(silent),
+                "only the speaker has links there: {}",
+                node.name()
+            );
+            assert!(!node.listed || matches!(node.home, Home::Host(_)), "{key:?} is spoken for by nobody");
+        }
     }
 
     fn check_links(&self) {

@@ -7,10 +7,10 @@
 use super::Plane;
 use super::effect::{Effect, LinkId, LinkInfo};
 use super::group::Publish;
-use super::node::{Key, NEVER};
-use crate::cluster::wire::flag;
+use super::node::{Home, Key, NEVER, Node};
+use crate::cluster::wire::{Statement, flag};
 use crate::limits;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pairs of a local and a foreign node by when they are due.
 pub type Timers = BTreeSet<(u64, usize, Key)>;
@@ -25,6 +25,16 @@ pub struct Link {
     /// Addresses of both ends, of an inbound link.
     pub peer_ip: String,
     pub local_ip: String,
+    pub spoke: Spoke,
+}
+
+/// What a host has told another over a link, and heard of it: who says nothing new needn't repeat it.
+#[derive(Debug, Default)]
+pub struct Spoke {
+    /// Versions of our nodes' statements, by number.
+    pub told: BTreeMap<u16, u64>,
+    /// Its nodes' statements and their versions, by number.
+    pub heard: BTreeMap<u16, (u64, Statement)>,
 }
 
 impl Plane {
@@ -35,7 +45,9 @@ impl Plane {
             return;
         }
         let (peer_ip, local_ip) = (peer_ip.to_owned(), local_ip.to_owned());
-        let link = Link { local: l, peer: None, created: self.now, connected: true, peer_ip, local_ip };
+        let spoke = Spoke::default();
+        let link =
+            Link { local: l, peer: None, created: self.now, connected: true, peer_ip, local_ip, spoke };
         self.links.insert(id, link);
     }
 
@@ -53,6 +65,7 @@ impl Plane {
             connected: false,
             peer_ip: ip.clone(),
             local_ip,
+            spoke: Spoke::default(),
         };
         self.links.insert(id, link);
         self.group_mut(l)[key].peers[l].link = Some(id);
@@ -84,9 +97,11 @@ impl Plane {
         if peer.link == Some(id) {
             peer.link = None;
             self.wish_view(l, Publish::Soon);
+            self.lose_trunk(l, key, id);
             self.schedule(l, key);
         } else if peer.inbound == Some(id) {
             peer.inbound = None;
+            self.lose_trunk(l, key, id);
         }
     }
 
@@ -118,12 +133,6 @@ impl Plane {
         self.links.get_mut(&id).expect("a packet's link").peer = Some(key);
     }
 
-    /// The link over which a local node can send to a foreign one now.
-    pub(super) fn open_link(&self, l: usize, key: Key) -> Option<LinkId> {
-        let id = self.group(l)[key].peers.get(l)?.link?;
-        self.links[&id].connected.then_some(id)
-    }
-
     /// Sets the timer of a pair anew, from what is known of it now.
     pub(super) fn schedule(&mut self, l: usize, key: Key) {
         let due = self.due(l, key);
@@ -151,14 +160,19 @@ impl Plane {
     fn due(&self, l: usize, key: Key) -> u64 {
         let (node, timeout) = (&self.group(l)[key], self.timeout());
         let peer = &node.peers[l];
-        if node.in_handshake() && node.greeter != l || !self.locals[l].fresh {
-            return NEVER;
-        }
-        if !node.has_address() {
+        let apart = if node.in_handshake() {
+            node.greeter != l
+        } else {
+            node.home != Home::Alone && self.group(l).speaker != Some(l)
+        };
+        if apart || !self.locals[l].fresh || !node.has_address() {
             return NEVER;
         }
         let ends = if node.in_handshake() { node.created + self.handshake_timeout() + 1 } else { NEVER };
-        let Some(link) = peer.link else { return self.now };
+        let Some(link) = peer.link.or_else(|| self.carrier(l, key)) else {
+            let waits = peer.ping_sent == 0 && self.waits_for_trunk(l, key);
+            return if waits { (node.pong_received + timeout / 2 + 1).max(self.now) } else { self.now };
+        };
         if node.in_handshake() {
             return ends;
         }
@@ -198,7 +212,7 @@ impl Plane {
             self.remove_node(self.locals[l].group, key);
             return;
         }
-        match node.peers[l].link {
+        match node.peers[l].link.or_else(|| self.carrier(l, key)) {
             None => {
                 self.connect(l, key);
                 self.suspect_unreachable(l, key);
@@ -222,7 +236,10 @@ impl Plane {
             return;
         }
         if silent > timeout / 2 && now > self.links[&link].created + timeout {
-            self.reconnect(l, key);
+            match (self.carrier(l, key), node.home) {
+                (Some(_), Home::Host(host)) => self.doubt(l, host),
+                _ => self.reconnect(l, key),
+            }
         }
         self.suspect_if_silent(l, key);
     }
@@ -235,12 +252,31 @@ impl Plane {
         peers.filter(|(other, _)| *other != l).any(|(_, peer)| peer.ping_sent != 0 && peer.ping_sent > recent)
     }
 
+    /// The link to a node and the one from it, its own with a local node or those that its host shares.
+    fn links_with(&self, l: usize, node: &Node) -> [Option<LinkId>; 2] {
+        let trunk = match node.home {
+            Home::Host(host) if node.listed => self.group(l).trunks.get(&host),
+            _ => None,
+        };
+        match (trunk, node.peers.get(l)) {
+            (Some(trunk), _) => [trunk.link, trunk.inbound],
+            (None, Some(peer)) => [peer.link, peer.inbound],
+            (None, None) => [None, None],
+        }
+    }
+
+    /// DEBUG CLUSTERLINK KILL: the link to a node, or the one from it, or both.
+    pub(super) fn kill_links(&mut self, l: usize, which: &[u8], key: Key) {
+        let [to, from] = self.links_with(l, &self.group(l)[key]);
+        let killed = [to.filter(|_| which != b"from"), from.filter(|_| which != b"to")];
+        killed.into_iter().flatten().for_each(|id| self.close(id));
+    }
+
     /// CLUSTER LINKS.
     pub(super) fn describe_links(&self, l: usize) -> Vec<LinkInfo> {
         let mut links = Vec::new();
         for (_, node) in self.group(l).iter() {
-            let Some(peer) = node.peers.get(l) else { continue };
-            for id in [peer.link, peer.inbound].into_iter().flatten() {
+            for id in self.links_with(l, node).into_iter().flatten() {
                 let link = &self.links[&id];
                 let (created, connected) = (link.created, link.connected);
                 links.push(LinkInfo { link: id, node: node.id, created, connected });

@@ -3,6 +3,7 @@
 use super::effect::{Heartbeat, Source};
 use super::node::Key;
 use crate::cluster::view::{BusCounts, NodeId};
+use crate::cluster::wire::Statement;
 use crate::slot::Slot;
 use std::collections::BTreeMap;
 
@@ -25,11 +26,17 @@ pub struct Local {
     /// Slots on their way to others, and from others.
     pub migrating: BTreeMap<Slot, Key>,
     pub importing: BTreeMap<Slot, Key>,
+    /// Slots that SETSLOT NODE has given us, and the foreign nodes that had them and claim them still.
+    pub taken: BTreeMap<Slot, Key>,
     pub election: Election,
     pub manual: Manual,
     /// What the shard was last told to replicate.
     pub source: Option<Source>,
     pub counts: BusCounts,
+    /// Packets of this type are not looked at, for tests.
+    pub dropped: Option<usize>,
+    /// What it last said of itself to another host, and that statement's version.
+    pub said: Option<(u64, Statement)>,
 }
 
 impl Local {
@@ -46,10 +53,13 @@ impl Local {
             voted: BTreeMap::new(),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
+            taken: BTreeMap::new(),
             election: Election::default(),
             manual: Manual::default(),
             source: None,
             counts: BusCounts::default(),
+            dropped: None,
+            said: None,
         }
     }
 
@@ -57,11 +67,13 @@ impl Local {
     pub fn close_slots_of(&mut self, key: Key) {
         self.migrating.retain(|_, to| *to != key);
         self.importing.retain(|_, from| *from != key);
+        self.taken.retain(|_, from| *from != key);
     }
 
     pub fn close_slots(&mut self) {
         self.migrating.clear();
         self.importing.clear();
+        self.taken.clear();
     }
 }
 

@@ -31,7 +31,7 @@ impl Plane {
         let sibling = group[master].local;
         let connected = match sibling {
             Some(sibling) => self.locals[sibling].fresh,
-            None => self.open_link(l, master).is_some(),
+            None => self.way(l, master).is_some(),
         };
         if manner == Manner::Agreed && (group[master].failed() || !connected) {
             return Err("ERR Master is down or failed, please use CLUSTER FAILOVER FORCE".into());
@@ -51,8 +51,8 @@ impl Plane {
             }
             (Manner::Agreed, Some(sibling)) => self.hold_for(sibling, id),
             (Manner::Agreed, None) => {
-                let link = self.open_link(l, master);
-                link.into_iter().for_each(|link| self.send(link, &Message::MfStart));
+                let way = self.way(l, master);
+                way.into_iter().for_each(|way| self.send(l, &[way], &Message::MfStart));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use super::Plane;
 use super::group::{Group, Publish};
-use super::node::{Address, Key, Node, Peer};
+use super::node::{Address, Home, Key, Node, Peer};
 use super::out::Want;
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::{NodeId, derived_shard_id};
@@ -44,6 +44,7 @@ impl Plane {
             self.unschedule(l, key);
             self.locals[l].close_slots_of(key);
         }
+        self.leave_home(g, key);
         self.groups[g].remove(key);
         self.out.want(Want::Soon);
     }
@@ -128,11 +129,13 @@ impl Plane {
             let local = &mut self.locals[*l];
             local.group = a;
             local.key = keys[&local.key];
-            local.migrating.values_mut().chain(local.importing.values_mut()).for_each(|key| *key = keys[key]);
+            let open = local.migrating.values_mut().chain(local.importing.values_mut());
+            open.chain(local.taken.values_mut()).for_each(|key| *key = keys[key]);
         }
         for link in self.links.values_mut().filter(|link| moving.contains(&link.local)) {
             link.peer = link.peer.map(|key| keys[&key]);
         }
+        self.settle_homes(a);
         self.reschedule_group(a);
         for (key, node) in old.iter().filter(|(_, node)| node.owned > 0) {
             let (key, epoch, slots) = (keys[&key], node.config_epoch, node.slots.clone());
@@ -175,6 +178,7 @@ impl Plane {
             self.groups[empty] = Group::default();
             self.groups[empty].current_epoch = epoch;
             self.settle_alone(l, empty, node, &slots);
+            self.settle_speaker(g);
             return;
         }
         for key in self.groups[g].keys().collect::<Vec<_>>() {
@@ -183,6 +187,7 @@ impl Plane {
             }
         }
         self.locals[l].close_slots();
+        self.name_host(g);
     }
 
     fn settle_alone(&mut self, l: usize, g: usize, node: Node, slots: &SlotSet) {
@@ -194,6 +199,8 @@ impl Plane {
         let local = &mut self.locals[l];
         (local.group, local.key) = (g, key);
         local.close_slots();
+        self.name_host(g);
+        self.settle_speaker(g);
         self.out.want(Want::Soon);
     }
 
@@ -286,6 +293,7 @@ fn adopt(into: &mut Group, node: &Node, moving: &[usize]) -> Key {
             master: None,
             replicas: Vec::new(),
             reports: Vec::new(),
+            listed: false,
             ..node.clone()
         };
         let key = into.add(plain);
@@ -303,5 +311,8 @@ fn adopt(into: &mut Group, node: &Node, moving: &[usize]) -> Key {
     there.pong_received = there.pong_received.max(node.pong_received);
     there.data_received = there.data_received.max(node.data_received);
     there.extensions |= node.extensions;
+    if there.home == Home::Unknown {
+        (there.home, there.number) = (node.home, node.number);
+    }
     key
 }

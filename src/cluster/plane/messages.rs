@@ -1,87 +1,104 @@
 //! Sending: one packet to one link, one to many, and what clients publish.
 
 use super::Plane;
-use super::effect::{Effect, LinkId};
+use super::effect::Effect;
 use super::node::Key;
+use super::trunk::Way;
 use crate::cluster::slots::SlotSet;
-use crate::cluster::wire::{self, Header, Message, Packet};
+use crate::cluster::wire::{self, Header, HostMark, Message, Packet};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Plane {
-    pub(super) fn send(&mut self, link: LinkId, message: &Message) {
-        self.send_all(&[link], message);
+    /// Sends a packet of a local node; it is built once for all whom it reaches in the same manner.
+    pub(super) fn send(&mut self, l: usize, ways: &[Way], message: &Message) {
+        self.send_with(l, self.header(l), ways, message);
     }
 
-    /// Sends the same packet on links of one local node; it is built once.
-    pub(super) fn send_all(&mut self, links: &[LinkId], message: &Message) {
-        let Some(l) = links.first().map(|id| self.links[id].local) else { return };
-        self.send_with(self.header(l), links, message);
-    }
-
-    pub(super) fn send_with(&mut self, header: Header, links: &[LinkId], message: &Message) {
-        let Some(l) = links.first().map(|id| self.links[id].local) else { return };
-        let kind = message.kind();
-        let mut bytes = Vec::new();
-        wire::encode(&Packet { header, message: message.clone() }, &mut bytes);
-        let bytes = Bytes::from(bytes);
-        self.locals[l].counts.sent[kind as usize] += links.len() as u64;
-        for link in links {
-            self.out.push(Effect::Send { link: *link, bytes: bytes.clone() });
+    pub(super) fn send_with(&mut self, l: usize, header: Header, ways: &[Way], message: &Message) {
+        let mut packet = Packet { header, message: message.clone() };
+        let mut built: Option<(u64, u16, Bytes)> = None;
+        for Way { link, to, node } in ways {
+            let same = built.as_ref().filter(|(t, n, _)| (t, n) == (to, node));
+            let bytes = match same {
+                Some((_, _, bytes)) => bytes.clone(),
+                None => {
+                    let host = packet.header.host;
+                    packet.header.host = host.map(|mark| HostMark { to: *to, node: *node, ..mark });
+                    let mut bytes = Vec::new();
+                    wire::encode(&packet, &mut bytes);
+                    let bytes = Bytes::from(bytes);
+                    built = Some((*to, *node, bytes.clone()));
+                    bytes
+                }
+            };
+            self.out.push(Effect::Send { link: *link, bytes });
+        }
+        if let Some(sent) = self.locals[l].counts.sent.get_mut(message.counted()) {
+            *sent += ways.len() as u64;
         }
     }
 
-    /// A local node's links to all foreign nodes.
-    pub(super) fn all_links(&self, l: usize) -> Vec<LinkId> {
-        self.group(l).foreign().filter_map(|(key, _)| self.open_link(l, key)).collect()
+    /// How a local node reaches these foreign nodes, or their hosts: each once.
+    pub(super) fn ways(&self, l: usize, keys: impl Iterator<Item = Key>) -> Vec<Way> {
+        let ways: BTreeSet<Way> = keys.filter_map(|key| self.way(l, key)).map(Way::for_all).collect();
+        ways.into_iter().collect()
+    }
+
+    /// The same to all foreign nodes.
+    pub(super) fn all_ways(&self, l: usize) -> Vec<Way> {
+        self.ways(l, self.group(l).foreign().map(|(key, _)| key))
     }
 
     /// Tells every foreign node of the group once, by whichever local node has a link to it.
     pub(super) fn tell_once(&mut self, g: usize, message: Message) {
         let members = self.members(g);
-        let mut by: BTreeMap<usize, Vec<LinkId>> = BTreeMap::new();
+        let mut by: BTreeMap<usize, BTreeSet<Way>> = BTreeMap::new();
         for (key, _) in self.groups[g].foreign() {
-            let link = members.iter().find_map(|l| self.open_link(*l, key).map(|link| (*l, link)));
-            if let Some((l, link)) = link {
-                by.entry(l).or_default().push(link);
+            let way = members.iter().find_map(|l| self.way(*l, key).map(|way| (*l, way.for_all())));
+            if let Some((l, way)) = way {
+                by.entry(l).or_default().insert(way);
             }
         }
-        by.values().for_each(|links| self.send_all(links, &message));
+        for (l, ways) in by {
+            let ways: Vec<Way> = ways.into_iter().collect();
+            self.send(l, &ways, &message);
+        }
     }
 
     /// Tells `to` that its claim is old: `owner` has those slots by a newer epoch.
     pub(super) fn send_update(&mut self, l: usize, to: Key, owner: Key) {
-        let Some(link) = self.open_link(l, to) else { return };
+        let Some(way) = self.way(l, to) else { return };
         let group = self.group(l);
         let node = &group[owner];
         let mut slots: SlotSet = node.slots.clone();
         // no rumours about slots that it has stopped claiming
         slots.subtract(&group.unclaimed);
         let message = Message::Update { config_epoch: node.config_epoch, id: node.id, slots };
-        self.send(link, &message);
+        self.send(l, &[way], &message);
     }
 
     pub(super) fn forward(&mut self, l: usize, channel: &Bytes, message: &Bytes, sharded: bool) {
         let (channel, message) = (channel.clone(), message.clone());
         if !sharded {
-            let links = self.all_links(l);
-            self.send_all(&links, &Message::Publish { channel, message });
+            let ways = self.all_ways(l);
+            self.send(l, &ways, &Message::Publish { channel, message });
             return;
         }
         // who serves our slots: our master, and its replicas
         let own = self.locals[l].key;
         let master = self.me(l).master.unwrap_or(own);
         let servers: Vec<Key> = self.group(l)[master].replicas.iter().copied().chain([master]).collect();
-        let mut links = Vec::new();
+        let mut ways = Vec::new();
         for key in servers.into_iter().filter(|key| *key != own) {
             match self.group(l)[key].local {
                 Some(local) => {
                     let (channel, message) = (channel.clone(), message.clone());
                     self.out.push(Effect::Deliver { local, channel, message, sharded: true });
                 }
-                None => links.extend(self.open_link(l, key)),
+                None => ways.extend(self.way(l, key)),
             }
         }
-        self.send_all(&links, &Message::PublishShard { channel, message });
+        self.send(l, &ways, &Message::PublishShard { channel, message });
     }
 }

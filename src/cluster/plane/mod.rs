@@ -9,6 +9,8 @@
 //! nodes every local node behaves as a whole node of Redis Cluster 7.0 does: with its own links, pings
 //! and votes.
 //!
+//! Between two Shoal hosts one link pair carries for all their nodes ([`trunk`]).
+//!
 //! What must not be seen before it is on disk (a vote, a new epoch) waits inside the plane for
 //! [`Plane::handle_saved`], and all that would follow it waits behind it.
 
@@ -39,6 +41,7 @@ mod slots;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trunk;
 
 pub use effect::{Answer, Command, Effect, Heartbeat, LinkId, LinkInfo, Source};
 pub use setup::{LocalSetup, Setup};
@@ -73,6 +76,8 @@ pub struct Plane {
     views: u64,
     /// Gossip packets that were built.
     packets: u64,
+    /// Statements of local nodes that were made.
+    statements: u64,
     /// A vote or an offset came: look at elections before this handle call ends.
     reconsider: bool,
     /// A group has come to know a foreign node: look whether others know it before this call ends.
@@ -110,10 +115,24 @@ impl Plane {
         self.finish();
     }
 
+    /// A link is about to be closed because too much waited to be sent on it.
+    pub fn note_exceeded(&mut self, link: LinkId) {
+        if let Some(link) = self.links.get(&link) {
+            self.locals[link.local].counts.exceeded += 1;
+        }
+    }
+
     /// One packet, as long as its first bytes say.
     pub fn handle_frame(&mut self, link: LinkId, frame: &[u8], now: u64) {
         self.begin(now);
         self.receive(link, frame);
+        self.finish();
+    }
+
+    /// nodes.conf holds this version, on disk or on its way there.
+    pub fn handle_written(&mut self, version: u64, now: u64) {
+        self.begin(now);
+        self.out.written(version);
         self.finish();
     }
 
@@ -149,7 +168,8 @@ impl Plane {
     }
 
     /// CLUSTER's subcommands that change the cluster, or read what no view holds. An error is the
-    /// reply without its `-`. When [`Plane::unsaved`] says so, the reply waits for nodes.conf.
+    /// reply without its `-`. When [`Plane::unsaved`] or [`Plane::unwritten`] says so, the reply waits for
+    /// nodes.conf.
     pub fn handle_command(&mut self, local: usize, command: &Command, now: u64) -> Result<Answer, String> {
         self.begin(now);
         let answer = self.command(local, command);
@@ -168,6 +188,7 @@ impl Plane {
         self.begin(now);
         self.conf = conf;
         (0..self.locals.len()).for_each(|l| self.announce(l));
+        self.settle_trunks();
         for g in self.inhabited() {
             self.groups[g].restate = true;
             self.reschedule_group(g);
@@ -183,6 +204,11 @@ impl Plane {
     /// The version of nodes.conf that must be on disk before what was decided may be told.
     pub fn unsaved(&self) -> Option<u64> {
         self.out.unsaved()
+    }
+
+    /// The version of nodes.conf that must be in the file before commands so far are answered.
+    pub fn unwritten(&self) -> Option<u64> {
+        self.out.unwritten()
     }
 
     fn begin(&mut self, now: u64) {

@@ -42,6 +42,17 @@ impl Peer {
     }
 }
 
+/// Where a foreign node lives, as its packets tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// It has said nothing yet.
+    Unknown,
+    /// It is a node as Redis has them: every local node has its own links with it.
+    Alone,
+    /// On this Shoal host: the two hosts share one link pair.
+    Host(u64),
+}
+
 /// A master said that the node is not reachable.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
@@ -99,6 +110,11 @@ pub struct Node {
     pub reports: Vec<Report>,
     /// By number of the local node; empty for local nodes.
     pub peers: Vec<Peer>,
+    /// Where it lives, and its number among the nodes there.
+    pub home: Home,
+    pub number: u16,
+    /// The last word of its host was for it, too, and nothing has happened since to doubt it.
+    pub listed: bool,
     /// The last packet whose gossip mentioned it.
     pub mentioned: u64,
 }
@@ -128,6 +144,9 @@ impl Node {
             offset: 0,
             reports: Vec::new(),
             peers: Vec::new(),
+            home: Home::Unknown,
+            number: 0,
+            listed: false,
             mentioned: 0,
         }
     }
@@ -170,8 +189,8 @@ impl Node {
         self.is_master() && self.owned > 0
     }
 
-    /// Whether a link of any local node to it is open; a node of this host needs none.
+    /// Whether a link of any local node leads to it; a node of this host needs none.
     pub fn reachable(&self) -> bool {
-        self.local.is_some() || self.peers.iter().any(|peer| peer.link.is_some())
+        self.local.is_some() || self.listed || self.peers.iter().any(|peer| peer.link.is_some())
     }
 }

@@ -20,7 +20,10 @@ pub enum Want {
     No,
     /// With the next tick.
     Soon,
-    /// Before anything leaves that was decided since.
+    /// Before the command is answered that decided it: by then it is in the file, and with the next tick
+    /// on disk. As Redis does it with slots.
+    Written,
+    /// On disk before anything leaves that was decided since.
     First,
 }
 
@@ -38,6 +41,9 @@ pub struct Out {
     /// The version that what is decided now must wait for, and the one that is on disk.
     needed: u64,
     saved: u64,
+    /// The version that answers wait for, and the one that is in the file.
+    promised: u64,
+    written: u64,
 }
 
 impl Out {
@@ -64,16 +70,20 @@ impl Out {
     /// Whether nodes.conf is to be written now.
     pub fn wants_text(&mut self) -> bool {
         let due = std::mem::take(&mut self.due);
-        self.want == Want::First || due && self.want == Want::Soon
+        self.want >= Want::Written || due && self.want == Want::Soon
     }
 
     /// Takes a text to write. All that is fresh waits for it when that was asked for.
     pub fn write(&mut self, text: Vec<u8>) {
         self.version += 1;
-        if std::mem::take(&mut self.want) == Want::First {
-            self.needed = self.version;
+        let want = std::mem::take(&mut self.want);
+        match want {
+            Want::First => self.needed = self.version,
+            Want::Written => (self.promised, self.want) = (self.version, Want::Soon),
+            Want::Soon | Want::No => {}
         }
-        self.ready.push_back(Effect::Save { version: self.version, text });
+        let sync = want != Want::Written;
+        self.ready.push_back(Effect::Save { version: self.version, text, sync });
     }
 
     /// Sends out what is fresh, or lays it behind what waits.
@@ -88,9 +98,14 @@ impl Out {
         }
     }
 
+    pub fn written(&mut self, version: u64) {
+        self.written = self.written.max(version);
+    }
+
     /// A version is on disk: what waited for it goes out, and the votes are answered.
     pub fn saved(&mut self, version: u64) -> Vec<SiblingVote> {
         self.saved = self.saved.max(version);
+        self.written(version);
         let mut votes = Vec::new();
         while self.held.front().is_some_and(|(needs, _)| *needs <= self.saved) {
             match self.held.pop_front() {
@@ -108,5 +123,9 @@ impl Out {
 
     pub fn unsaved(&self) -> Option<u64> {
         (self.needed > self.saved).then_some(self.needed)
+    }
+
+    pub fn unwritten(&self) -> Option<u64> {
+        (self.promised > self.written).then_some(self.promised)
     }
 }

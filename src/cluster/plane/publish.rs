@@ -1,9 +1,9 @@
 //! What others get to see: views for the shards, nodes.conf for the disk.
 
 use super::Plane;
-use super::effect::Effect;
+use super::effect::{Effect, LinkId};
 use super::group::{Group, Publish};
-use super::node::{Key, Node};
+use super::node::{Home, Key, Node};
 use super::setup::GROUPS;
 use crate::cluster::conf::{self, Conf, NodeLine};
 use crate::cluster::slots::SlotSet;
@@ -88,7 +88,8 @@ impl Plane {
     fn view_node(&self, g: usize, key: Key, index: &Indices) -> view::Node {
         let node = &self.groups[g][key];
         let links = node.peers.iter().filter_map(|peer| peer.link);
-        let linked = node.local.is_some() || links.into_iter().any(|link| self.links[&link].connected);
+        let shared = group_link(&self.groups[g], node);
+        let linked = node.local.is_some() || links.chain(shared).any(|link| self.links[&link].connected);
         view::Node {
             id: node.id,
             ip: node.address.ip.clone(),
@@ -156,6 +157,14 @@ impl Plane {
         (line.ping_sent, line.pong_received, line.connected) = (0, 0, true);
         (line.migrating, line.importing) = (ids(&local.migrating), ids(&local.importing));
         line
+    }
+}
+
+/// The trunk that carries for a foreign node.
+fn group_link(group: &Group, node: &Node) -> Option<LinkId> {
+    match node.home {
+        Home::Host(host) if node.listed => group.trunks.get(&host)?.link,
+        _ => None,
     }
 }
 

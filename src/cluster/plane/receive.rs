@@ -4,17 +4,18 @@ use super::Plane;
 use super::effect::{Effect, LinkId};
 use super::gossip::Greeting;
 use super::group::Publish;
-use super::node::{Address, Key};
+use super::node::{Address, Home, Key};
 use super::out::Want;
 use crate::cluster::view::NodeId;
 use crate::cluster::wire::{self, Extension, Gossip, GossipEntry, Header, Message, Packet, flag, mflag};
+use std::collections::BTreeSet;
 
 /// A packet being processed: where it came in, and who sent it when that is known.
 #[derive(Clone, Copy)]
-struct From {
-    link: LinkId,
-    l: usize,
-    sender: Option<Key>,
+pub(super) struct From {
+    pub link: LinkId,
+    pub l: usize,
+    pub sender: Option<Key>,
 }
 
 impl Plane {
@@ -34,8 +35,11 @@ impl Plane {
                 return;
             }
         };
-        if let Some(received) = self.locals[l].counts.received.get_mut(packet.message.kind() as usize) {
+        if let Some(received) = self.locals[l].counts.received.get_mut(packet.message.counted()) {
             *received += 1;
+        }
+        if self.locals[l].dropped == Some(packet.message.counted()) {
+            return;
         }
         if let Some(sibling) =
             self.locals.iter().position(|s| self.groups[s.group][s.key].id == packet.header.sender)
@@ -43,10 +47,20 @@ impl Plane {
             self.receive_own(id, sibling, &packet);
             return;
         }
+        if packet.header.host.is_some_and(|mark| mark.to != 0) && !matches!(packet.message, Message::Host(_))
+        {
+            self.receive_carried(id, l, packet);
+            return;
+        }
         let from = From { link: id, l, sender: self.sender(id, l, &packet.header.sender) };
         self.note_sender(from, &packet.header);
+        if !self.links.contains_key(&id) {
+            // its host has a link for all of its nodes
+            return;
+        }
         let Packet { header, message } = packet;
         match message {
+            Message::Host(gossip) => self.take_host(from, &header, gossip),
             Message::Ping(gossip) => self.take_ping(from, &header, &gossip, false),
             Message::Meet(gossip) => self.take_ping(from, &header, &gossip, true),
             Message::Pong(gossip) => self.take_state(from, &header, &gossip, Greeting::Pong),
@@ -55,6 +69,33 @@ impl Plane {
                 if let Some(sender) = from.sender {
                     self.take_message(from, sender, &header, message);
                 }
+            }
+        }
+    }
+
+    /// A packet of a node of another host for this host, whatever its link is otherwise for.
+    fn receive_carried(&mut self, id: LinkId, l: usize, packet: Packet) {
+        let Packet { header, message } = packet;
+        let (g, Some(mark)) = (self.locals[l].group, header.host) else { return };
+        let group = &self.groups[g];
+        let sender = group.find(&header.sender).filter(|key| group[*key].home == Home::Host(mark.host));
+        let Some(sender) = sender.filter(|_| mark.to == group.host) else { return };
+        let to = self.addressees(g, &mark);
+        let from = |l: usize| From { link: id, l, sender: Some(sender) };
+        let Some(first) = to.first().copied() else { return };
+        self.note_header(first, sender, &header);
+        to.iter().for_each(|l| self.note_paused_master(*l, sender, &header));
+        match message {
+            Message::Pong(gossip) => {
+                self.take_said(from(first), sender, &header, &gossip);
+                to[1..].iter().for_each(|l| self.settle_collision(*l, sender, header.config_epoch));
+            }
+            // what changes the host's table does so once
+            Message::Fail(_) | Message::Update { .. } => {
+                self.take_message(from(first), sender, &header, message);
+            }
+            message => {
+                to.into_iter().for_each(|l| self.take_message(from(l), sender, &header, message.clone()))
             }
         }
     }
@@ -74,8 +115,16 @@ impl Plane {
 
     /// What any packet of a known node tells: it lives, its epochs, its offset.
     fn note_sender(&mut self, from: From, header: &Header) {
-        let (Some(key), now) = (from.sender, self.now) else { return };
-        let group = self.group_mut(from.l);
+        let Some(key) = from.sender else { return };
+        self.note_header(from.l, key, header);
+        self.note_paused_master(from.l, key, header);
+    }
+
+    pub(super) fn note_header(&mut self, l: usize, key: Key, header: &Header) {
+        let (now, number) = (self.now, header.host.map_or(0, |mark| mark.number));
+        let home = self.home_of(header);
+        self.set_home(self.locals[l].group, key, home, number);
+        let group = self.group_mut(l);
         // a config epoch beyond the current one is nobody's; believing it must not turn time back
         group.current_epoch = group.current_epoch.max(header.current_epoch).max(header.config_epoch);
         let node = &mut group[key];
@@ -87,7 +136,6 @@ impl Plane {
             group.publish = Publish::Now;
             self.out.want(Want::First);
         }
-        self.note_paused_master(from.l, key, header);
     }
 
     fn take_ping(&mut self, from: From, header: &Header, gossip: &Gossip, meet: bool) {
@@ -111,8 +159,13 @@ impl Plane {
         self.take_state(from, header, gossip, if meet { Greeting::Meet } else { Greeting::Ping });
     }
 
+    /// Whether this is a node of this host, in whichever group.
+    pub(super) fn is_own(&self, id: &NodeId) -> bool {
+        self.locals.iter().any(|local| self.groups[local.group][local.key].id == *id)
+    }
+
     /// The sender's address as it says itself, or else as the link shows it.
-    fn announced(&self, link: LinkId, header: &Header) -> Address {
+    pub(super) fn announced(&self, link: LinkId, header: &Header) -> Address {
         let ip = match header.ip.is_empty() {
             true => self.links[&link].peer_ip.clone(),
             false => header.ip.clone(),
@@ -131,13 +184,17 @@ impl Plane {
             self.note_pong(link, greeting);
             return;
         };
-        let node = &mut self.group_mut(l)[key];
-        node.flags = node.flags & !flag::NOFAILOVER | header.flags & flag::NOFAILOVER;
         if greeting == Greeting::Ping {
             let address = self.announced(link, header);
             self.update_address(l, key, Some(link), address);
         }
         self.note_pong(link, greeting);
+        self.take_said(from, key, header, gossip);
+    }
+
+    /// What a known node says of itself and of others, by whichever link.
+    fn take_said(&mut self, from: From, key: Key, header: &Header, gossip: &Gossip) {
+        let l = from.l;
         self.take_role(l, key, header);
         self.take_claims(l, key, header);
         self.settle_collision(l, key, header.config_epoch);
@@ -181,7 +238,14 @@ impl Plane {
         if link.is_inbound() || greeting != Greeting::Pong {
             return;
         }
-        let (l, now) = (self.links[&link].local, self.now);
+        let l = self.links[&link].local;
+        self.note_alive(l, key);
+        self.found_trunk(l, key, link);
+    }
+
+    /// The node has answered a local one.
+    pub(super) fn note_alive(&mut self, l: usize, key: Key) {
+        let now = self.now;
         let node = &mut self.group_mut(l)[key];
         node.pong_received = now;
         node.peers[l].ping_sent = 0;
@@ -190,9 +254,11 @@ impl Plane {
     }
 
     /// Master or replica, and of whom.
-    fn take_role(&mut self, l: usize, key: Key, header: &Header) {
+    pub(super) fn take_role(&mut self, l: usize, key: Key, header: &Header) {
         let g = self.locals[l].group;
         let group = &mut self.groups[g];
+        let node = &mut group[key];
+        node.flags = node.flags & !flag::NOFAILOVER | header.flags & flag::NOFAILOVER;
         let Some(master) = &header.replica_of else {
             if group.promote(key) {
                 self.out.want(Want::Soon);
@@ -214,20 +280,28 @@ impl Plane {
         for entry in entries {
             let g = self.locals[from.l].group;
             match self.groups[g].find(&entry.id) {
-                Some(key) => self.take_entry(from, g, key, entry),
+                Some(key) => {
+                    self.take_sender_report(from, g, key, entry);
+                    self.take_entry(g, key, entry);
+                }
                 None => self.take_unknown(from, g, entry),
             }
         }
     }
 
-    /// What the sender says of a node that we know.
-    fn take_entry(&mut self, from: From, g: usize, key: Key, entry: &GossipEntry) {
-        let (now, timeout) = (self.now, self.timeout());
+    /// Whether the sender, if it is a master, can reach a node that we know.
+    fn take_sender_report(&mut self, from: From, g: usize, key: Key, entry: &GossipEntry) {
         let failing = entry.flags & (flag::PFAIL | flag::FAIL) != 0;
         let ourselves = self.locals[from.l].key == key;
         if let Some(sender) = from.sender.filter(|sender| self.groups[g][*sender].is_master() && !ourselves) {
-            self.take_report(g, key, sender, failing);
+            self.take_reports(g, key, &BTreeSet::from([sender]), failing);
         }
+    }
+
+    /// What others say of a node that we know.
+    pub(super) fn take_entry(&mut self, g: usize, key: Key, entry: &GossipEntry) {
+        let (now, timeout) = (self.now, self.timeout());
+        let failing = entry.flags & (flag::PFAIL | flag::FAIL) != 0;
         if self.groups[g][key].local.is_some() || self.groups[g][key].in_handshake() {
             return;
         }
@@ -247,13 +321,13 @@ impl Plane {
     }
 
     /// The sender, whom we know, speaks of a node that we don't.
-    fn take_unknown(&mut self, from: From, g: usize, entry: &GossipEntry) {
+    pub(super) fn take_unknown(&mut self, from: From, g: usize, entry: &GossipEntry) {
         let known = from.sender.is_some() && entry.flags & flag::NOADDR == 0 && !entry.ip.is_empty();
         if !known || self.groups[g].is_blacklisted(&entry.id, self.now) || self.groups[g].is_full() {
             return;
         }
         // a sibling in another group comes in when its own group finds this cluster
-        if self.locals.iter().any(|local| self.groups[local.group][local.key].id == entry.id) {
+        if self.is_own(&entry.id) {
             return;
         }
         let role = match entry.flags & flag::REPLICA {
@@ -276,7 +350,7 @@ impl Plane {
         }
     }
 
-    fn take_extensions(&mut self, l: usize, key: Key, extensions: &[Extension]) {
+    pub(super) fn take_extensions(&mut self, l: usize, key: Key, extensions: &[Extension]) {
         let (mut hostname, mut human_name) = ("", "");
         for extension in extensions {
             match extension {
@@ -321,7 +395,7 @@ impl Plane {
             Message::MfStart => self.take_mfstart(l, sender),
             Message::Update { config_epoch, id, slots } => self.take_update(g, config_epoch, &id, &slots),
             Message::Ping(_) | Message::Pong(_) | Message::Meet(_) => {}
-            Message::Module { .. } | Message::Unknown(_) => {}
+            Message::Host(_) | Message::Module { .. } | Message::Unknown(_) => {}
         }
     }
 }

@@ -61,6 +61,7 @@ impl Plane {
             ticks: 0,
             views: 0,
             packets: 0,
+            statements: 0,
             reconsider: false,
             mingled: true,
             #[cfg(debug_assertions)]
@@ -71,6 +72,8 @@ impl Plane {
             None => plane.begin_anew(&setup),
         }
         (0..count).for_each(|l| plane.announce(l));
+        (0..count).for_each(|g| plane.name_host(g));
+        (0..count).for_each(|g| plane.settle_speaker(g));
         plane.out.want(Want::First);
         plane.finish();
         Ok(plane)

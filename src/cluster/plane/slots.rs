@@ -14,6 +14,7 @@ impl Plane {
     /// The slots that a PING, PONG or MEET claims.
     pub(super) fn take_claims(&mut self, l: usize, key: Key, header: &Header) {
         let g = self.locals[l].group;
+        self.defend(g, key, header);
         let group = &self.groups[g];
         let node = &group[key];
         let master = if node.is_master() { Some(key) } else { node.master };
@@ -31,6 +32,24 @@ impl Plane {
         });
         if let Some(owner) = newer {
             self.send_update(l, key, owner);
+        }
+    }
+
+    /// A node claims slots that were taken from it by hand, and by a newer epoch than ours: it got that
+    /// before it heard of it, by BUMPEPOCH or because our epochs collided. By the rules the slots would
+    /// go back to it, and when it hears next that it has given them away, nobody claims them any more.
+    /// Who moves slots by hand means it: our claim becomes the newest.
+    fn defend(&mut self, g: usize, key: Key, header: &Header) {
+        for l in self.members(g) {
+            let taken = &mut self.locals[l].taken;
+            if taken.is_empty() {
+                continue;
+            }
+            taken.retain(|slot, from| *from != key || header.slots.contains(*slot));
+            let claimed = taken.values().any(|from| *from == key);
+            if claimed && header.config_epoch >= self.me(l).config_epoch && self.bump_epoch(l) {
+                self.broadcast_pong(l, false);
+            }
         }
     }
 
@@ -77,7 +96,9 @@ impl Plane {
             // a slot that is being imported is closed by hand
             let newer =
                 group.is_unclaimed(slot) || owner.is_some_and(|owner| group[owner].config_epoch < epoch);
-            if importing.contains(slot) || !newer {
+            let ours = owner.and_then(|owner| group[owner].local);
+            let taken = ours.is_some_and(|l| self.locals[l].taken.get(&slot) == Some(&key));
+            if importing.contains(slot) || taken || !newer {
                 continue;
             }
             if let Some(owner) = group.del_slot(slot) {
@@ -88,7 +109,8 @@ impl Plane {
             bound = true;
         }
         if bound {
-            self.out.want(Want::First);
+            // who forgets it is told again, by its owner's next PING
+            self.out.want(Want::Written);
         }
         self.settle_losses(g, key, slots.len(), &lost);
     }

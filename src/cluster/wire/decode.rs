@@ -1,7 +1,10 @@
 //! Bytes to packets.
 
-use super::layout::{self, Field, extension, gossip, module, publish, update};
-use super::{Extension, Gossip, GossipEntry, Header, Malformed, Message, Packet, kind, mflag};
+use super::layout::{self, Field, extension, gossip, host, mark, module, publish, spoken, update};
+use super::{
+    Extension, Gossip, GossipEntry, Header, HostGossip, HostMark, Malformed, Message, Packet, Spoken,
+    Statement, kind, mflag,
+};
 use crate::cluster::names;
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::NodeId;
@@ -59,6 +62,18 @@ fn header(frame: &[u8]) -> Result<Header> {
         port: u16_at(frame, layout::PORT),
         pport: u16_at(frame, layout::PPORT),
         cport: u16_at(frame, layout::CPORT),
+        host: mark_of(layout::MARK.of(frame)),
+    })
+}
+
+/// Whatever else may stand in reserved bytes one day is no mark.
+fn mark_of(field: &[u8; mark::LEN]) -> Option<HostMark> {
+    let host = u64_at(field, mark::HOST);
+    (*mark::MAGIC.of(field) == mark::MAGIC_TEXT && host != 0).then(|| HostMark {
+        host,
+        to: u64_at(field, mark::TO),
+        number: u16_at(field, mark::NUMBER),
+        node: u16_at(field, mark::NODE),
     })
 }
 
@@ -109,8 +124,55 @@ fn message(frame: &[u8]) -> Result<Message> {
             let data = Bytes::copy_from_slice(data);
             Message::Module { id: *module::ID.of(body), kind: module::KIND.of(body)[0], data }
         }
+        kind::HOST => Message::Host(host_of(frame)?),
         other => Message::Unknown(other),
     })
+}
+
+fn host_of(frame: &[u8]) -> Result<HostGossip> {
+    let body = &frame[layout::HEADER..];
+    let (head, rest) = body.split_at_checked(host::LEN).ok_or(Malformed::Size)?;
+    let count = u16_at(frame, layout::COUNT) as usize;
+    let (entries, mut rest) = rest.split_at_checked(count * gossip::LEN).ok_or(Malformed::Size)?;
+    let entries = entries.chunks_exact(gossip::LEN).map(entry).collect::<Result<_>>()?;
+    let mut nodes: Vec<Spoken> = Vec::new();
+    for _ in 0..u16_at(head, host::NODES) {
+        let node = spoken_of(&mut rest)?;
+        if nodes.last().is_some_and(|last| last.number >= node.number) {
+            return Err(Malformed::Size);
+        }
+        nodes.push(node);
+    }
+    if !rest.is_empty() {
+        return Err(Malformed::Size);
+    }
+    Ok(HostGossip { asks: u16_at(head, host::ASKS) != 0, entries, nodes })
+}
+
+fn spoken_of(rest: &mut &[u8]) -> Result<Spoken> {
+    let (head, more) = rest.split_at_checked(spoken::LEN).ok_or(Malformed::Size)?;
+    let news = u32_at(head, spoken::NEWS) as usize;
+    let (news, more) = more.split_at_checked(news).ok_or(Malformed::Size)?;
+    *rest = more;
+    Ok(Spoken {
+        number: u16_at(head, spoken::NUMBER),
+        version: u64_at(head, spoken::VERSION),
+        offset: u64_at(head, spoken::OFFSET),
+        news: if news.is_empty() { None } else { Some(Box::new(statement(news)?)) },
+    })
+}
+
+/// A PONG without gossip. Its type is looked at first: what is in a packet holds no such packets.
+fn statement(frame: &[u8]) -> Result<Statement> {
+    if kind_of(frame) != Some(kind::PONG) {
+        return Err(Malformed::Size);
+    }
+    match decode(frame)? {
+        Packet { header, message: Message::Pong(gossip) } if gossip.entries.is_empty() => {
+            Ok(Statement { header, extensions: gossip.extensions })
+        }
+        _ => Err(Malformed::Size),
+    }
 }
 
 /// Channel and message of PUBLISH and SPUBLISH.

@@ -1,7 +1,9 @@
 //! Packets to bytes.
 
-use super::layout::{self, extension, gossip, module, publish, update};
-use super::{Extension, Gossip, GossipEntry, Header, Message, Packet, mflag};
+use super::layout::{self, extension, gossip, host, mark, module, publish, spoken, update};
+use super::{
+    Extension, Gossip, GossipEntry, Header, HostGossip, HostMark, Message, Packet, Spoken, Statement, mflag,
+};
 use crate::limits;
 
 /// Appends `packet` to `out`. The header says [`mflag::EXT_DATA`] when there are extensions, whether
@@ -40,6 +42,7 @@ pub fn encode(packet: &Packet, out: &mut Vec<u8>) {
             module::DATA.set(&mut out[at..], (data.len() as u32).to_be_bytes());
             out.extend_from_slice(data);
         }
+        Message::Host(of) => host_of(of, start, out),
         Message::AuthRequest | Message::AuthAck | Message::MfStart | Message::Unknown(_) => {}
     }
     let total = out.len() - start;
@@ -63,21 +66,64 @@ fn header(header: &Header, frame: &mut [u8]) {
     layout::FLAGS.set(frame, header.flags.to_be_bytes());
     layout::STATE.set(frame, [!header.ok as u8]);
     layout::MFLAGS.set(frame, [header.mflags, 0, 0]);
+    if let Some(mark) = &header.host {
+        layout::MARK.set(frame, mark_of(mark));
+    }
+}
+
+fn mark_of(of: &HostMark) -> [u8; mark::LEN] {
+    let mut field = [0; mark::LEN];
+    mark::MAGIC.set(&mut field, mark::MAGIC_TEXT);
+    mark::HOST.set(&mut field, of.host.to_be_bytes());
+    mark::TO.set(&mut field, of.to.to_be_bytes());
+    mark::NUMBER.set(&mut field, of.number.to_be_bytes());
+    mark::NODE.set(&mut field, of.node.to_be_bytes());
+    field
+}
+
+fn count(n: usize) -> [u8; 2] {
+    u16::try_from(n).expect("what a count holds").to_be_bytes()
+}
+
+fn host_of(of: &HostGossip, start: usize, out: &mut Vec<u8>) {
+    layout::COUNT.set(&mut out[start..], count(of.entries.len()));
+    let at = grow(out, host::LEN);
+    host::ASKS.set(&mut out[at..], u16::from(of.asks).to_be_bytes());
+    host::NODES.set(&mut out[at..], count(of.nodes.len()));
+    entries_of(&of.entries, out);
+    of.nodes.iter().for_each(|node| spoken_of(node, out));
+}
+
+fn spoken_of(of: &Spoken, out: &mut Vec<u8>) {
+    let at = grow(out, spoken::LEN);
+    spoken::NUMBER.set(&mut out[at..], of.number.to_be_bytes());
+    spoken::VERSION.set(&mut out[at..], of.version.to_be_bytes());
+    spoken::OFFSET.set(&mut out[at..], of.offset.to_be_bytes());
+    let Some(news) = &of.news else { return };
+    let Statement { header, extensions } = news.as_ref().clone();
+    let message = Message::Pong(Gossip { entries: Vec::new(), extensions });
+    let from = out.len();
+    encode(&Packet { header, message }, out);
+    let len = (out.len() - from) as u32;
+    spoken::NEWS.set(&mut out[at..], len.to_be_bytes());
 }
 
 fn gossip_of(of: &Gossip, start: usize, out: &mut Vec<u8>) {
-    let count = |n: usize| u16::try_from(n).expect("what a count holds").to_be_bytes();
     layout::COUNT.set(&mut out[start..], count(of.entries.len()));
     layout::EXTENSIONS.set(&mut out[start..], count(of.extensions.len()));
     if !of.extensions.is_empty() {
         let mflags = layout::MFLAGS.of(&out[start..])[0];
         layout::MFLAGS.set(&mut out[start..], [mflags | mflag::EXT_DATA, 0, 0]);
     }
-    for entry in &of.entries {
+    entries_of(&of.entries, out);
+    of.extensions.iter().for_each(|extension| extension_of(extension, out));
+}
+
+fn entries_of(entries: &[GossipEntry], out: &mut Vec<u8>) {
+    for entry in entries {
         let at = grow(out, gossip::LEN);
         entry_of(entry, &mut out[at..]);
     }
-    of.extensions.iter().for_each(|extension| extension_of(extension, out));
 }
 
 fn entry_of(entry: &GossipEntry, bytes: &mut [u8]) {

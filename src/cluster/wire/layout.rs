@@ -48,7 +48,27 @@ layout! { HEADER =
     SIGNATURE: 4, TOTAL: 4, VERSION: 2, PORT: 2, KIND: 2, COUNT: 2,
     CURRENT_EPOCH: 8, CONFIG_EPOCH: 8, OFFSET: 8,
     SENDER: NAME, SLOTS: slots::BYTES, REPLICA_OF: NAME, ADDRESS: IP,
-    EXTENSIONS: 2, RESERVED: 30, PPORT: 2, CPORT: 2, FLAGS: 2, STATE: 1, MFLAGS: 3,
+    EXTENSIONS: 2, MARK: mark::LEN, RESERVED: 30 - mark::LEN, PPORT: 2, CPORT: 2, FLAGS: 2, STATE: 1, MFLAGS: 3,
+}
+
+/// What Shoal hosts know each other by; of zeroes when there is none.
+pub mod mark {
+    use super::Field;
+    layout! { LEN = MAGIC: 4, HOST: 8, TO: 8, NUMBER: 2, NODE: 2 }
+
+    pub const MAGIC_TEXT: [u8; 4] = *b"shl1";
+}
+
+/// What stands before the gossip of HOST; its nodes stand behind.
+pub mod host {
+    use super::Field;
+    layout! { LEN = ASKS: 2, NODES: 2, RESERVED: 4 }
+}
+
+/// One node of HOST. What it says of itself follows as a PONG without gossip, of so many bytes.
+pub mod spoken {
+    use super::Field;
+    layout! { LEN = NUMBER: 2, RESERVED: 2, NEWS: 4, VERSION: 8, OFFSET: 8 }
 }
 
 /// One entry of the gossip that follows the header.
@@ -96,7 +116,7 @@ const _: () = {
     assert!(SIGNATURE.at == 0 && TOTAL.at == 4 && VERSION.at == 8 && PORT.at == 10);
     assert!(KIND.at == 12 && COUNT.at == 14 && CURRENT_EPOCH.at == 16 && CONFIG_EPOCH.at == 24);
     assert!(OFFSET.at == 32 && SENDER.at == 40 && SLOTS.at == 80 && REPLICA_OF.at == 2128);
-    assert!(ADDRESS.at == 2168 && EXTENSIONS.at == 2214 && RESERVED.at == 2216 && PPORT.at == 2246);
+    assert!(ADDRESS.at == 2168 && EXTENSIONS.at == 2214 && MARK.at == 2216 && PPORT.at == 2246);
     assert!(CPORT.at == 2248 && FLAGS.at == 2250 && STATE.at == 2252 && MFLAGS.at == 2253);
     assert!(HEADER == 2256);
     assert!(gossip::PING_SENT.at == 40 && gossip::PONG_RECEIVED.at == 44 && gossip::ADDRESS.at == 48);

@@ -62,8 +62,11 @@ pub mod kind {
     pub const MFSTART: u16 = 8;
     pub const MODULE: u16 = 9;
     pub const PUBLISH_SHARD: u16 = 10;
-    /// How many there are; what comes from here on is unknown.
+    /// How many there are; what comes from here on is unknown, but for one.
     pub const COUNT: usize = 11;
+    /// PING and PONG of one Shoal host to another, for all their nodes. Sent only to who has shown a
+    /// [`super::HostMark`]; Redis and Valkey would count and drop it.
+    pub const HOST: u16 = 0x5348;
 
     pub const NAMES: [&str; COUNT] = [
         "ping",
@@ -106,6 +109,28 @@ pub struct Header {
     pub pport: u16,
     /// For the bus.
     pub cport: u16,
+    /// What a node of a Shoal host says of that host.
+    pub host: Option<HostMark>,
+}
+
+/// By what Shoal hosts know each other, in header bytes that Redis and Valkey reserve: they send
+/// zeroes there and never look at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostMark {
+    /// The sender's host and the cluster that it is in: a number drawn at each start, never 0.
+    pub host: u64,
+    /// The sender's number among its host's nodes.
+    pub number: u16,
+    /// The packet is for this host, whichever link it came by; 0 when it is for the node at the link's
+    /// end.
+    pub to: u64,
+    /// For this node of the host `to`, by its number, or for [`HostMark::ALL`].
+    pub node: u16,
+}
+
+impl HostMark {
+    /// All nodes of a host.
+    pub const ALL: u16 = u16::MAX;
 }
 
 /// What a packet is for.
@@ -143,6 +168,7 @@ pub enum Message {
         kind: u8,
         data: Bytes,
     },
+    Host(HostGossip),
     /// Of a type from [`kind::COUNT`] on. Its header counts, as it does for Redis; its body is not kept.
     Unknown(u16),
 }
@@ -151,6 +177,35 @@ pub enum Message {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gossip {
     pub entries: Vec<GossipEntry>,
+    pub extensions: Vec<Extension>,
+}
+
+/// PING or PONG of a whole host: what all its nodes would say, and the gossip once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostGossip {
+    /// It is a PING: the other host answers.
+    pub asks: bool,
+    pub entries: Vec<GossipEntry>,
+    /// The nodes that the host speaks for now, by ascending number. One that hangs is not among them.
+    pub nodes: Vec<Spoken>,
+}
+
+/// One node of the sender's host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    pub number: u16,
+    /// Of what it says of itself: the same version is the same statement.
+    pub version: u64,
+    /// Replication offset: it changes too often to be part of the statement.
+    pub offset: u64,
+    /// `None` when this link has carried this version before.
+    pub news: Option<Box<Statement>>,
+}
+
+/// What a node says of itself in PING and PONG.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    pub header: Header,
     pub extensions: Vec<Extension>,
 }
 
@@ -207,8 +262,19 @@ impl Message {
             Message::Update { .. } => kind::UPDATE,
             Message::MfStart => kind::MFSTART,
             Message::Module { .. } => kind::MODULE,
+            Message::Host(_) => kind::HOST,
             Message::Unknown(kind) => *kind,
         }
+    }
+
+    /// The type that CLUSTER INFO counts it by; [`kind::COUNT`] or more for none.
+    pub fn counted(&self) -> usize {
+        let kind = match self {
+            Message::Host(gossip) if gossip.asks => kind::PING,
+            Message::Host(_) => kind::PONG,
+            other => other.kind(),
+        };
+        kind as usize
     }
 }
 

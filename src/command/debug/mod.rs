@@ -21,10 +21,14 @@ const HELP: &[&str] = &[
     "CHANGE-REPL-ID",
     "    Change the replication IDs of the instance.",
     "    Dangerous: should be used only for testing the replication subsystem.",
+    "CLUSTERLINK KILL <to|from|all> <node-id>",
+    "    Kills the link based on the direction to/from (both) with the provided node.",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    Output a hex signature of the values of all the specified keys.",
+    "DROP-CLUSTER-PACKET-FILTER <packet-type>",
+    "    Drop all packets that match the filtered type. Set to -1 allow all packets.",
     "ERROR <string>",
     "    Return a Redis protocol error with <string> as message. Useful for clients",
     "    unit tests to simulate Redis errors.",
@@ -114,6 +118,11 @@ pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             bytes.ok_or(BAD_THRESHOLD)?;
             ctx.out.ok();
         }
+        (b"drop-cluster-packet-filter", 3) => {
+            ctx.fx.aside = Some(Aside::DropPackets(parse_i64(args.at(2)).ok_or(NOT_INT)?));
+            ctx.out.ok();
+        }
+        (b"clusterlink", 5) if args.is(2, "kill") => return kill_links(ctx, args),
         (b"log", 3) => {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(args.at(2)));
             ctx.out.ok();
@@ -161,6 +170,21 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Err(RELOAD_FAILED);
     }
     tracing::warn!("DB reloaded by DEBUG RELOAD");
+    ctx.out.ok();
+    Ok(())
+}
+
+/// DEBUG CLUSTERLINK KILL direction node-id
+fn kill_links(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if !ctx.host.cluster {
+        return Err(ErrReply::new("ERR Debug option only available for cluster mode enabled setup!"));
+    }
+    let quoted = |i: usize| String::from_utf8_lossy(args.at(i)).into_owned();
+    let node = ctx.view.nodes.iter().find(|node| node.id == args.at(4));
+    let node = node.ok_or_else(|| ErrReply::owned(format!("ERR Unknown node {}", quoted(4))))?.id;
+    let which = ["to", "from", "all"].into_iter().find(|which| args.is(3, which));
+    let which = which.ok_or_else(|| ErrReply::owned(format!("ERR Unknown direction {}", quoted(3))))?;
+    ctx.fx.aside = Some(Aside::KillLinks { which, node });
     ctx.out.ok();
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The loop of the bus's thread.
 
 use super::links::{Links, Settings};
-use super::save::{NodesConf, Saver};
+use super::save::{NodesConf, Progress, Saver};
 use super::{Event, Order};
 use crate::limits;
 use crate::net::clock;
@@ -23,8 +23,8 @@ pub trait Driven: Send + 'static {
     fn tick(&mut self, now_ms: u64);
     fn event(&mut self, event: Event<'_>, now_ms: u64);
     fn mail(&mut self, mail: Self::Mail, links: &Links, now_ms: u64);
-    /// nodes.conf is on the disk, up to this version.
-    fn saved(&mut self, version: u64, links: &Links, now_ms: u64);
+    /// nodes.conf has got further.
+    fn saved(&mut self, progress: Progress, links: &Links, now_ms: u64);
     fn next_order(&mut self) -> Option<Order>;
     /// Called with each tick.
     fn settings(&self) -> Settings;
@@ -129,8 +129,8 @@ struct Bus<D: Driven> {
     driven: D,
     links: Links,
     saver: Saver,
-    /// The version that the plane knows to be on the disk.
-    told: u64,
+    /// What the plane knows of nodes.conf.
+    told: Progress,
     shared: Arc<Shared<D::Mail>>,
     next_tick: Instant,
 }
@@ -150,7 +150,7 @@ impl<D: Driven> Bus<D> {
             Ok(()) => rings.ring(),
             Err(e) => failed(format!("Fatal: can't update cluster config file: {e}")),
         })?;
-        Ok(Bus { driven, links, saver, told: 0, shared, next_tick: Instant::now() })
+        Ok(Bus { driven, links, saver, told: Progress::default(), shared, next_tick: Instant::now() })
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -174,17 +174,14 @@ impl<D: Driven> Bus<D> {
             self.driven.event(event, now_ms());
             self.carry_out();
         }
-        let saved = self.saver.saved();
-        if saved != self.told {
-            self.told = saved;
-            self.driven.saved(saved, &self.links, now_ms());
-            self.carry_out();
-        }
+        self.tell_saved();
         for _ in 0..limits::BUS_MAIL {
             let Some(mail) = self.shared.mail.pop() else { break };
             self.driven.mail(mail, &self.links, now_ms());
             self.carry_out();
         }
+        // what could be written at once is answered at once
+        self.tell_saved();
         if Instant::now() >= self.next_tick {
             self.next_tick = Instant::now() + Duration::from_millis(1000 / limits::TICKS_A_SECOND);
             self.driven.tick(now_ms());
@@ -194,10 +191,19 @@ impl<D: Driven> Bus<D> {
         }
     }
 
+    fn tell_saved(&mut self) {
+        let progress = self.saver.progress();
+        if progress != self.told {
+            self.told = progress;
+            self.driven.saved(progress, &self.links, now_ms());
+            self.carry_out();
+        }
+    }
+
     fn carry_out(&mut self) {
         while let Some(order) = self.driven.next_order() {
             match order {
-                Order::Save { version, text } => self.saver.save(version, text),
+                Order::Save { version, text, sync } => self.saver.save(version, text, sync),
                 order => self.links.order(order),
             }
         }

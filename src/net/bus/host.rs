@@ -3,7 +3,7 @@
 
 use super::drive::{self, Driven, Plan, Running};
 use super::links::{Links, Settings};
-use super::save::NodesConf;
+use super::save::{NodesConf, Progress};
 use super::{Event, LinkId, Order};
 use crate::cluster::conf;
 use crate::cluster::plane::{Answer, Command, Effect, Heartbeat, LocalSetup, Plane, Setup};
@@ -112,8 +112,8 @@ struct PlaneHost {
     to_shards: ToShards,
     /// What the plane has ordered, and the bus has not taken yet.
     orders: VecDeque<Order>,
-    /// Answers that wait for a version of nodes.conf, in order of versions.
-    waiting: VecDeque<(u64, Reply, Result<Answer, String>)>,
+    /// Answers that wait for nodes.conf to get so far, in order.
+    waiting: VecDeque<(Progress, Reply, Result<Answer, String>)>,
 }
 
 impl PlaneHost {
@@ -121,7 +121,7 @@ impl PlaneHost {
     fn begin(&mut self, file: &mut NodesConf) -> std::io::Result<()> {
         while let Some(order) = self.next_of_plane() {
             match order {
-                Order::Save { version, text } => {
+                Order::Save { version, text, .. } => {
                     file.save(&text)?;
                     self.plane.handle_saved(version, clock::now().ms());
                 }
@@ -144,7 +144,7 @@ impl PlaneHost {
                 Effect::Connect { link, ip, port, .. } => Order::Connect { link, ip, port },
                 Effect::Close { link } => Order::Close { link },
                 Effect::Send { link, bytes } => Order::Send { link, bytes },
-                Effect::Save { version, text } => Order::Save { version, text },
+                Effect::Save { version, text, sync } => Order::Save { version, text, sync },
                 effect => {
                     (self.to_shards)(effect);
                     continue;
@@ -173,7 +173,12 @@ impl Driven for PlaneHost {
                 self.plane.handle_accepted(link, local, &peer_ip, &local_ip, now_ms);
             }
             Event::Connected { link } => self.plane.handle_connected(link, now_ms),
-            Event::Closed { link } => self.plane.handle_closed(link, now_ms),
+            Event::Closed { link, exceeded } => {
+                if exceeded {
+                    self.plane.note_exceeded(link);
+                }
+                self.plane.handle_closed(link, now_ms);
+            }
             Event::Frame { link, frame } => self.plane.handle_frame(link, frame, now_ms),
         }
     }
@@ -187,18 +192,22 @@ impl Driven for PlaneHost {
             Mail::Command { local, command, reply } => {
                 let answer = self.plane.handle_command(local, &command, now_ms);
                 self.collect();
-                match self.plane.unsaved() {
-                    Some(version) => self.waiting.push_back((version, reply, answer)),
-                    None => reply(answer, &|link| links.unsent(link)),
+                let (saved, written) = (self.plane.unsaved(), self.plane.unwritten());
+                let needs = Progress { written: written.unwrap_or(0), saved: saved.unwrap_or(0) };
+                match needs == Progress::default() {
+                    true => reply(answer, &|link| links.unsent(link)),
+                    false => self.waiting.push_back((needs, reply, answer)),
                 }
             }
         }
     }
 
-    fn saved(&mut self, version: u64, links: &Links, now_ms: u64) {
-        self.plane.handle_saved(version, now_ms);
+    fn saved(&mut self, progress: Progress, links: &Links, now_ms: u64) {
+        self.plane.handle_written(progress.written, now_ms);
+        self.plane.handle_saved(progress.saved, now_ms);
         self.collect();
-        while self.waiting.front().is_some_and(|(needs, ..)| *needs <= version)
+        let there = |needs: &Progress| needs.written <= progress.written && needs.saved <= progress.saved;
+        while self.waiting.front().is_some_and(|(needs, ..)| there(needs))
             && let Some((_, reply, answer)) = self.waiting.pop_front()
         {
             reply(answer, &|link| links.unsent(link));

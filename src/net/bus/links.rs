@@ -44,6 +44,8 @@ struct Link {
     waiting: bool,
     /// Is to be closed for what it did: nothing more is sent or read.
     broken: bool,
+    /// Its output was over the limit.
+    exceeded: bool,
     /// Is closed: it goes when the kernel holds nothing of it.
     dead: bool,
     /// Bytes that came; those before `read` are handled.
@@ -187,6 +189,7 @@ impl Links {
             sending: false,
             waiting: !inbound,
             broken: false,
+            exceeded: false,
             dead: false,
             input: Vec::new(),
             read: 0,
@@ -266,7 +269,7 @@ impl Links {
     /// Closes a link whose peer does not read.
     fn exceed(&mut self, tag: u64, unsent: usize) {
         let Some(link) = self.tagged(tag).filter(|link| !link.broken) else { return };
-        link.broken = true;
+        (link.broken, link.exceeded) = (true, true);
         tracing::warn!(
             "Freeing cluster link({:?}, used memory: {unsent}) due to exceeding send buffer memory limit.",
             link.id
@@ -307,8 +310,11 @@ impl Links {
                 let link = self.tagged(tag).filter(|link| !link.dead)?;
                 Some(Event::Connected { link: link.id })
             }
-            Ready::Ended(tag) => self.kill(tag).map(|link| Event::Closed { link }),
-            Ready::Failed(link) => Some(Event::Closed { link }),
+            Ready::Ended(tag) => {
+                let exceeded = self.tagged(tag).is_some_and(|link| link.exceeded);
+                self.kill(tag).map(|link| Event::Closed { link, exceeded })
+            }
+            Ready::Failed(link) => Some(Event::Closed { link, exceeded: false }),
             Ready::Accepted { .. } | Ready::Input(_) => None,
         }
     }

@@ -36,7 +36,8 @@ pub enum Order {
     /// Nothing happens when the link is gone: its [`Event::Closed`] is on the way.
     Send { link: LinkId, bytes: Bytes },
     /// Write nodes.conf; of several versions that wait only the last is written.
-    Save { version: u64, text: Vec<u8> },
+    /// With `sync` it is on the disk when it is told to be saved.
+    Save { version: u64, text: Vec<u8>, sync: bool },
 }
 
 /// What happened to a link. Of one link: Accepted or Connected first, Closed last and once.
@@ -55,6 +56,8 @@ pub enum Event<'a> {
     /// It broke, could not be opened, or sent what can't be a packet.
     Closed {
         link: LinkId,
+        /// Too much was waiting to be sent.
+        exceeded: bool,
     },
     /// One packet, as long as its first bytes say.
     Frame {

@@ -1,6 +1,6 @@
 use super::drive::{self, Driven, Plan};
 use super::links::{Links, Settings};
-use super::save::{NodesConf, Saver};
+use super::save::{NodesConf, Progress, Saver};
 use super::{Event, LinkId, Order, listen};
 use crate::cluster::wire::{self, Header, Message, Packet, mflag};
 use bytes::Bytes;
@@ -29,6 +29,7 @@ fn packet(channel: &str, len: usize) -> Bytes {
         port: 1,
         pport: 0,
         cport: 2,
+        host: None,
     };
     let message = Message::Publish { channel: Bytes::copy_from_slice(channel.as_bytes()), message };
     let mut out = Vec::new();
@@ -61,7 +62,7 @@ impl From<Event<'_>> for Seen {
                 Seen::Accepted(link, local, peer_ip, local_ip)
             }
             Event::Connected { link } => Seen::Connected(link),
-            Event::Closed { link } => Seen::Closed(link),
+            Event::Closed { link, .. } => Seen::Closed(link),
             Event::Frame { link, frame } => {
                 let (channel, len) = unpack(frame);
                 Seen::Frame(link, channel, len)
@@ -333,13 +334,18 @@ fn the_last_version_is_saved_and_told() {
     let (conf, _) = NodesConf::open(&folder.file()).unwrap();
     let saver = Saver::start(conf, move |outcome| told.send(outcome.is_ok()).unwrap()).unwrap();
     for version in 1..=50u64 {
-        saver.save(version, format!("{version}\n").into());
+        saver.save(version, format!("{version}\n").into(), true);
     }
-    while saver.saved() < 50 {
+    while saver.progress().saved < 50 {
         assert!(hears.recv_timeout(PATIENCE).unwrap());
     }
     assert_eq!(std::fs::read_to_string(folder.file()).unwrap(), "50\n");
-    saver.save(51, b"at the end\n".to_vec());
+    // what needn't be on the disk yet is in the file
+    saver.save(51, b"longer\n".to_vec(), false);
+    saver.save(52, b"52\n".to_vec(), false);
+    assert_eq!(saver.progress(), Progress { written: 52, saved: 50 });
+    assert_eq!(std::fs::read_to_string(folder.file()).unwrap(), "52\n");
+    saver.save(53, b"at the end\n".to_vec(), true);
     drop(saver);
     assert_eq!(std::fs::read_to_string(folder.file()).unwrap(), "at the end\n");
 
@@ -347,8 +353,8 @@ fn the_last_version_is_saved_and_told() {
     std::fs::remove_dir_all(&folder.0).unwrap();
     let (told, hears) = channel();
     let saver = Saver::start(conf, move |outcome| told.send(outcome.is_ok()).unwrap()).unwrap();
-    saver.save(1, b"nowhere".to_vec());
-    assert_eq!((hears.recv_timeout(PATIENCE), saver.saved()), (Ok(false), 0));
+    saver.save(1, b"nowhere".to_vec(), true);
+    assert_eq!((hears.recv_timeout(PATIENCE), saver.progress().saved), (Ok(false), 0));
 }
 
 /// Sends every frame back, orders what its mail says, and tells all that happens.
@@ -385,7 +391,7 @@ impl Driven for Echo {
         self.orders.insert(0, order);
     }
 
-    fn saved(&mut self, version: u64, _: &Links, _: u64) {
+    fn saved(&mut self, Progress { saved: version, .. }: Progress, _: &Links, _: u64) {
         let _ = self.tells.send(Told::Saved(version));
     }
 
@@ -433,7 +439,7 @@ fn the_loop_carries_mail_events_saves_and_ticks() {
         hear(&hears, &Told::Saw(Seen::Frame(link, i.to_string(), i)));
     }
     assert!(began.elapsed() < Duration::from_secs(5), "not one round trip a tick: {:?}", began.elapsed());
-    mail.send(Order::Save { version: 7, text: b"seven\n".to_vec() }).unwrap();
+    mail.send(Order::Save { version: 7, text: b"seven\n".to_vec(), sync: true }).unwrap();
     hear(&hears, &Told::Saved(7));
     assert_eq!(std::fs::read_to_string(folder.file()).unwrap(), "seven\n");
     hear(&hears, &Told::Tick);

@@ -15,7 +15,8 @@ pub fn created(seed: u64, shards: &[usize]) -> Net {
     net
 }
 
-fn create(net: &mut Net) {
+/// What `redis-cli --cluster create` asks of the nodes.
+pub fn create(net: &mut Net) {
     let shards = net.shards();
     for (at, (h, l)) in shards.iter().enumerate() {
         assert_eq!(net.view(*h, *l).nodes.len(), 1, "redis-cli wants nodes that know nobody");

@@ -6,3 +6,4 @@ mod joining;
 mod moving;
 mod net;
 mod storms;
+mod trunks;

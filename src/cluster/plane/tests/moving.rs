@@ -40,6 +40,39 @@ fn a_slot_moves_as_redis_cli_moves_it() {
 }
 
 #[test]
+fn epochs_that_rise_beside_a_move_do_not_undo_it() {
+    for seed in 600..640 {
+        let mut net = created(seed, if seed % 2 == 0 { &[1, 1, 1] } else { &[2, 2] });
+        let last = net.hosts.len() - 1;
+        let (source, target) = (net.id(0, 0), net.id(last, 0));
+        let pause = |net: &mut Net| {
+            let ms = net.rng.below(8);
+            net.run(ms);
+        };
+        for slot in 0..6 {
+            net.ok(last, 0, &format!("setslot {slot} importing {source}"));
+            net.ok(0, 0, &format!("setslot {slot} migrating {target}"));
+            let who = net.rng.below(net.hosts.len() as u64) as usize;
+            for h in [0, who] {
+                net.cli(h, 0, "bumpepoch");
+                pause(&mut net);
+            }
+            net.ok(last, 0, &format!("setslot {slot} node {target}"));
+            pause(&mut net);
+            // longer than it takes to hear of a collision, every other time
+            let ms = net.rng.below(2) * net.rng.below(2 * TIMEOUT);
+            net.run(ms);
+            net.ok(0, 0, &format!("setslot {slot} node {target}"));
+            pause(&mut net);
+        }
+        let all = |net: &Net| (0..6).all(|slot| agreed(net, slot, &target));
+        net.until(10 * TIMEOUT, &format!("seed {seed}: all agree"), all);
+        net.run(4 * TIMEOUT);
+        assert!(all(&net), "seed {seed}: {}", net.show());
+    }
+}
+
+#[test]
 fn what_is_lost_with_keys_in_it_is_deleted() {
     let mut net = created(63, &[1, 1, 1]);
     let (first, second) = (net.id(0, 0), net.id(1, 0));
@@ -194,6 +227,7 @@ fn wire_header(sender: [u8; 40]) -> wire::Header {
         port: 7001,
         pport: 0,
         cport: 17001,
+        host: None,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::cluster::conf;
 use crate::cluster::plane::{Answer, Command, Effect, Heartbeat, LinkId, LocalSetup, Plane, Setup, Source};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::View;
+use crate::cluster::wire;
 use crate::config::Config;
 use crate::resp::args::OwnedArgs;
 use crate::util::rng::Rng;
@@ -32,8 +33,12 @@ pub struct Host {
     life: u64,
     /// The other end of each link.
     links: BTreeMap<LinkId, End>,
+    /// Links that were closed before they were open.
+    given_up: BTreeSet<LinkId>,
     /// nodes.conf as it was last synced.
     pub disk: Option<Vec<u8>>,
+    /// The version that the disk holds, of this life.
+    version: u64,
     pub views: Vec<Option<Arc<View>>>,
     /// What each shard says ten times a second; nothing when it hangs.
     pub beats: Vec<Option<Heartbeat>>,
@@ -42,7 +47,11 @@ pub struct Host {
     pub delivered: Vec<(usize, Bytes, Bytes, bool)>,
     pub flushed: Vec<usize>,
     pub saves: u64,
+    /// Frames that it has sent, and their bytes.
     pub sent: u64,
+    pub bytes: u64,
+    /// All frames that came, when they are to be kept.
+    pub came: Option<Vec<Bytes>>,
 }
 
 #[derive(Clone, Copy)]
@@ -60,7 +69,7 @@ enum Event {
     Connected { link: LinkId, peer: End },
     Closed { link: LinkId },
     Frame { link: LinkId, bytes: Bytes },
-    Saved { version: u64, text: Vec<u8> },
+    Saved { version: u64, text: Vec<u8>, sync: bool },
 }
 
 pub struct Net {
@@ -72,6 +81,8 @@ pub struct Net {
     accepted: u64,
     /// Pairs (from, to) that lose all frames.
     cut: BTreeSet<(usize, usize)>,
+    /// Types of packets that get lost.
+    pub lost: BTreeSet<u16>,
     /// How long a frame and a save take: at least, and at most so much more.
     pub delay: (u64, u64),
     pub disk_delay: u64,
@@ -87,6 +98,7 @@ impl Net {
             scheduled: 0,
             accepted: 0,
             cut: BTreeSet::new(),
+            lost: BTreeSet::new(),
             delay: (1, 5),
             disk_delay: 3,
         }
@@ -122,7 +134,9 @@ impl Net {
             up: true,
             life: 0,
             links: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             disk: None,
+            version: 0,
             views: vec![None; shards],
             beats: vec![Some(Heartbeat::default()); shards],
             deleted: Vec::new(),
@@ -131,6 +145,8 @@ impl Net {
             flushed: Vec::new(),
             saves: 0,
             sent: 0,
+            bytes: 0,
+            came: None,
         });
         self.drain(at);
         let phase = self.rng.below(100);
@@ -203,6 +219,10 @@ impl Net {
                 host.links.insert(link, peer);
                 host.plane.handle_accepted(link, local, &from, &to, now);
             }
+            Event::Connected { link, peer } if host.given_up.remove(&link) => {
+                let delay = self.random_delay();
+                self.at(delay, peer.host, Event::Closed { link: peer.link });
+            }
             Event::Connected { link, peer } => {
                 host.links.insert(link, peer);
                 host.plane.handle_connected(link, now);
@@ -214,12 +234,20 @@ impl Net {
             }
             Event::Frame { link, bytes } => {
                 if host.links.contains_key(&link) {
+                    if let Some(came) = &mut host.came {
+                        came.push(bytes.clone());
+                    }
                     host.plane.handle_frame(link, &bytes, now);
                 }
             }
-            Event::Saved { version, text } => {
-                host.disk = Some(text);
-                host.plane.handle_saved(version, now);
+            Event::Saved { version, text, sync } => {
+                if version > host.version {
+                    (host.disk, host.version) = (Some(text), version);
+                }
+                match sync {
+                    true => host.plane.handle_saved(version, now),
+                    false => host.plane.handle_written(version, now),
+                }
             }
         }
     }
@@ -264,13 +292,16 @@ impl Net {
                 if let Some(end) = host.links.remove(&link) {
                     let delay = self.random_delay();
                     self.at(delay, end.host, Event::Closed { link: end.link });
+                } else if !link.is_inbound() {
+                    host.given_up.insert(link);
                 }
             }
             Effect::Send { link, bytes } => self.carry(h, link, bytes),
-            Effect::Save { version, text } => {
+            Effect::Save { version, text, sync } => {
                 host.saves += 1;
-                let delay = self.disk_delay;
-                self.at(delay, h, Event::Saved { version, text });
+                // a process that ends leaves what it wrote, synced or not
+                let delay = if sync { self.disk_delay } else { 0 };
+                self.at(delay, h, Event::Saved { version, text, sync });
             }
             Effect::Publish { locals, view } => {
                 for l in locals {
@@ -297,7 +328,9 @@ impl Net {
         end.last = end.last.max(now + delay);
         let (to, peer, at) = (end.host, end.link, end.last);
         self.hosts[h].sent += 1;
-        if !self.cut.contains(&(h, to)) {
+        self.hosts[h].bytes += bytes.len() as u64;
+        let lost = wire::kind_of(&bytes).is_some_and(|kind| self.lost.contains(&kind));
+        if !lost && !self.cut.contains(&(h, to)) {
             self.at(at - now, to, Event::Frame { link: peer, bytes });
         }
     }
@@ -346,10 +379,28 @@ impl Net {
         let host = &mut self.hosts[h];
         host.plane = plane;
         host.up = true;
+        host.version = 0;
         host.views.fill(None);
         self.drain(h);
         self.at(0, h, Event::Tick);
         self.until(1000, "the first view", |net| net.hosts[h].views.iter().all(Option::is_some));
+    }
+
+    /// Changes a host's configuration, for now and for its next lives.
+    pub fn configure(&mut self, h: usize, change: impl FnOnce(&mut Config)) {
+        let mut config = Config::clone(&self.hosts[h].conf);
+        change(&mut config);
+        self.hosts[h].conf = Arc::new(config);
+        if self.hosts[h].up {
+            let (conf, now) = (self.hosts[h].conf.clone(), self.now);
+            self.hosts[h].plane.handle_config(conf, now);
+            self.drain(h);
+        }
+    }
+
+    /// Links between two hosts that are open, whoever opened them.
+    pub fn links_between(&self, a: usize, b: usize) -> usize {
+        self.hosts[a].links.values().filter(|end| end.host == b).count()
     }
 
     /// A CLUSTER subcommand at a shard; its answer as redis-cli would show it.
@@ -362,7 +413,7 @@ impl Net {
         let answer = self.hosts[h].plane.handle_command(l, &command(line, keys), self.now);
         self.drain(h);
         // the reply waits for the disk
-        while self.hosts[h].plane.unsaved().is_some() {
+        while self.hosts[h].plane.unsaved().is_some() || self.hosts[h].plane.unwritten().is_some() {
             self.run(1);
         }
         match answer {

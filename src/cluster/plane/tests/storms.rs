@@ -10,7 +10,7 @@ fn trouble(net: &mut Net) {
     let h = net.rng.below(hosts) as usize;
     let l = net.rng.below(net.hosts[h].views.len() as u64) as usize;
     let up: Vec<(usize, usize)> = net.shards();
-    match net.rng.below(12) {
+    match net.rng.below(13) {
         0 if up.iter().filter(|(host, _)| *host != h).count() > up.len() / 2 && net.hosts[h].up => {
             net.kill(h)
         }
@@ -35,6 +35,10 @@ fn trouble(net: &mut Net) {
             net.cli(h, l, line);
         }
         11 => net.disk_delay = 1 + net.rng.below(300),
+        12 => {
+            let shares = net.rng.below(2) == 0;
+            net.configure(h, |conf| conf.cluster_host_links = shares);
+        }
         _ => {}
     }
 }
@@ -59,6 +63,10 @@ fn calm(net: &mut Net) {
 fn cluster(seed: u64) -> (Net, usize) {
     let shapes: [&[usize]; 3] = [&[1, 1, 1], &[2, 2, 2], &[3, 1, 2]];
     let mut net = created(seed, shapes[seed as usize % 3]);
+    // every other storm blows over hosts of both kinds
+    for h in (0..net.hosts.len()).filter(|h| seed.is_multiple_of(2) && h % 2 == 1) {
+        net.configure(h, |conf| conf.cluster_host_links = false);
+    }
     let mut nodes = net.shards().len();
     for master in [(0, 0), (1, 0)] {
         let id = net.id(master.0, master.1);
