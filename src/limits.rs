@@ -156,6 +156,24 @@ pub const MANUAL_PAUSE: u64 = 2;
 /// not before this time: a live peer pings every half of one.
 pub const BUS_IDLE_TIMEOUTS: u64 = 4;
 pub const BUS_IDLE_MIN_MS: u64 = 60_000;
+/// Slots whose load a shard looks at together, how many such stripes a tick looks at, and how long it
+/// leaves one alone.
+pub const LOAD_STRIPE: usize = 1024;
+pub const LOAD_STRIPES: usize = 2;
+pub const LOAD_EVERY_MS: u64 = 1000;
+/// How fast a load is forgotten: what was so long ago counts a third of what is.
+pub const LOAD_MEMORY_MS: u64 = 5000;
+/// How often a host looks whether its shards are evenly busy, how many slots may move then, and how long
+/// a slot stays that has moved.
+pub const BALANCE_EVERY_MS: u64 = 5000;
+pub const BALANCE_MOVES: usize = 256;
+pub const BALANCE_REST_MS: u64 = 60_000;
+/// Nothing moves for less than so much of the busiest shard's share of all the work, ...
+pub const BALANCE_GAIN: f64 = 0.1;
+/// ... nor while no shard is busy for so many nanoseconds of a second.
+pub const BALANCE_LEAST_NS: u64 = 5_000_000;
+/// A shard that is above its share by less than one part in so many has nothing to give.
+pub const BALANCE_FINE: u64 = 50;
 /// Descriptors that a host needs besides its clients', and each of its shards.
 pub const OWN_FILES: u64 = 32;
 pub const SHARD_FILES: u64 = 16;

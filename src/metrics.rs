@@ -139,7 +139,8 @@ pub struct Metrics {
     /// The largest input and output that a client had waiting of late.
     pub max_input: Counter,
     pub max_output: Counter,
-    /// CPU time of this shard's thread, in microseconds.
+    /// CPU time of this shard's thread: nanoseconds a second of late; and in all, in microseconds.
+    pub busy_ns: Counter,
     pub cpu_user_us: Counter,
     pub cpu_system_us: Counter,
     /// Error replies by their code.

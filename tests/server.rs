@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use common::client::Client;
 use common::ports::Ports;
 use common::resp::{Reply, encode};
 use common::server::{Server, Shape, TempDir, run, shoal_bin, stand_in};
-use common::{long, wait_for};
+use common::{long, python, wait_for};
 
 const READY: &str = "Ready to accept connections";
 
@@ -310,16 +309,6 @@ fn own_ports_redirect_to_the_sibling() {
     }
     let sizes = shards.each_mut().map(|shard| shard.cmd("DBSIZE").int());
     assert_eq!(sizes[0] + sizes[1], front.cmd("DBSIZE").int());
-}
-
-/// The python that has redis-py: `tests/run` makes it.
-fn python() -> PathBuf {
-    let made = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin/python");
-    match std::env::var_os("SHOAL_PYTHON") {
-        Some(path) => PathBuf::from(path),
-        None if made.exists() => made,
-        None => PathBuf::from("python3"),
-    }
 }
 
 fn run_python(script: &str, port: u16) {

@@ -14,7 +14,7 @@ use super::resp;
 /// How long a server may take to start, to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Ports that a server may use, front door and shards, and how far above them its bus ports are.
-const BLOCK: u16 = 4;
+const BLOCK: u16 = 8;
 const BUS: u16 = 10_000;
 /// Where blocks of ports begin. Outgoing connections may hold some of the bus ports.
 const FIRST: u16 = 23_000;

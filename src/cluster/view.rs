@@ -1,10 +1,12 @@
 //! An immutable snapshot of the cluster: who owns which slot, and where they listen.
 
 use super::conf::NodeLine;
+use super::handoff::Handoff;
 use super::slots::SlotSet;
 use super::wire::{flag, kind};
 use crate::slot::{SLOTS, Slot};
 use crate::util::rng::Rng;
+use std::sync::Arc;
 
 /// A node's name: 40 hex digits.
 pub type NodeId = [u8; 40];
@@ -120,6 +122,8 @@ pub struct View {
     pub open: Vec<OpenSlot>,
     /// Of the local shards, in the order of `nodes`.
     pub counts: Vec<(u16, BusCounts)>,
+    /// What passed between shards of this host last; the owners know of it.
+    pub handoff: Arc<Handoff>,
     owners: Box<[NodeIndex; SLOTS]>,
     /// The node of each local shard, by shard number.
     locals: Vec<NodeIndex>,
@@ -151,6 +155,7 @@ impl View {
             nodes,
             open: Vec::new(),
             counts: Vec::new(),
+            handoff: Arc::default(),
             owners,
             locals,
         }

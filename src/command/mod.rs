@@ -25,6 +25,7 @@ pub mod sampling;
 pub mod save;
 pub mod server;
 pub mod set;
+pub mod slot_stats;
 pub mod slowlog;
 pub mod sort;
 pub mod spec;

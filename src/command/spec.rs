@@ -34,6 +34,8 @@ pub enum Verb {
     ClientUnpause,
     /// A subcommand of CLUSTER that the host's plane answers.
     Plane,
+    /// CLUSTER BALANCE, which the plane may have to carry out.
+    Balance,
     Shutdown,
 }
 

@@ -247,6 +247,7 @@ directives! {
     mode: Mode = Mode::Auto, "mode", ENUM, IMMUTABLE;
     shards: u32 = 0, "shards", int(0, 1024), IMMUTABLE;
     cores: Cores = Cores::default(), "cores", UNSET, IMMUTABLE;
+    shard_balance: bool = false, "shard-balance", BOOL, MUTABLE;
     join: Join = Join::default(), "join", SPECIAL, IMMUTABLE | MANY;
 
     // Network
@@ -423,6 +424,7 @@ directives! {
     cluster_announce_tls_port: u16 = 0, "cluster-announce-tls-port", int(0, 65535), MUTABLE, noted "this build has no TLS";
     cluster_announce_bus_port: u16 = 0, "cluster-announce-bus-port", int(0, 65535), MUTABLE;
     cluster_announce_hostname: String = String::new(), "cluster-announce-hostname", checked(true, hostname), MUTABLE;
+    cluster_slot_stats_enabled: bool = false, "cluster-slot-stats-enabled", BOOL, MUTABLE;
     cluster_announce_human_nodename: String = String::new(), "cluster-announce-human-nodename", checked(true, nodename), MUTABLE;
     cluster_preferred_endpoint_type: EndpointType = EndpointType::Ip, "cluster-preferred-endpoint-type", ENUM, MUTABLE;
 

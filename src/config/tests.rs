@@ -68,16 +68,18 @@ fn config_get_of_a_fresh_server_is_redis_servers() {
     let mut ours: Vec<String> = config.get(&["*"]).iter().map(|(name, _)| text(name)).collect();
     ours.retain(|name| !known.contains(name));
     ours.sort();
-    // Shoal's own four, and what 7.2 added.
+    // Shoal's own six, what 7.2 added, and what Valkey 8 did.
     let expect = [
         "cluster-announce-human-nodename",
         "cluster-host-links",
+        "cluster-slot-stats-enabled",
         "cores",
         "join",
         "locale-collate",
         "mode",
         "set-max-listpack-entries",
         "set-max-listpack-value",
+        "shard-balance",
         "shards",
     ];
     assert_eq!(ours, expect);

@@ -600,7 +600,7 @@ impl Core {
 
     fn tick_if_due(&mut self) {
         let now = Instant::now();
-        if now >= self.next_beat {
+        if now >= self.next_beat || self.plane.is_some() && self.shard.beats_early() {
             self.beat(now);
         }
         if now < self.next_tick {

@@ -82,6 +82,47 @@ impl Pipeline {
         place
     }
 
+    /// Instead of one reply for `place`, or for the part of it, several will come: one for each list of
+    /// elements, which count those of what is replaced. The numbers of the parts that they are.
+    pub fn split(&mut self, place: Place, part: usize, join: Join, elements: Vec<Vec<u32>>) -> Vec<usize> {
+        let index = (place - self.head) as usize;
+        let slot = self.slots.get_mut(index).expect("a place is split before it is filled");
+        if let Slot::Waiting { discard } = *slot {
+            let parts: Vec<Part> =
+                elements.into_iter().map(|places| Part { reply: Vec::new(), places }).collect();
+            let numbers = (0..parts.len()).collect();
+            *slot = Slot::Joining(Box::new(Joining { join, missing: parts.len(), parts, discard }));
+            return numbers;
+        }
+        let Slot::Joining(joining) = slot else { panic!("a place is split before it is filled") };
+        let whole = std::mem::take(&mut joining.parts[part].places);
+        joining.missing += elements.len() - 1;
+        let mut numbers = Vec::new();
+        for (n, elements) in elements.into_iter().enumerate() {
+            let places = elements.into_iter().map(|e| whole[e as usize]).collect();
+            let piece = Part { reply: Vec::new(), places };
+            if n == 0 {
+                joining.parts[part] = piece;
+                numbers.push(part);
+            } else {
+                numbers.push(joining.parts.len());
+                joining.parts.push(piece);
+            }
+        }
+        numbers
+    }
+
+    /// `n` more replies will be joined at `place`, which still lacks one: their parts' numbers.
+    pub fn more_parts(&mut self, place: Place, n: usize) -> Vec<usize> {
+        let Some(Slot::Joining(joining)) = self.slots.get_mut((place - self.head) as usize) else {
+            panic!("parts are added before the last is filled")
+        };
+        let first = joining.parts.len();
+        joining.missing += n;
+        joining.parts.resize_with(first + n, Part::default);
+        (first..first + n).collect()
+    }
+
     /// A reply that is ready but has to wait behind others.
     pub fn append(&mut self, reply: &[u8]) {
         self.bytes += reply.len();
@@ -339,6 +380,24 @@ mod tests {
         assert_eq!(joined(&own(&["-ERR a\r\n", "-ERR a\r\n"])), "-ERR a\r\n");
         assert_eq!(joined(&own(&["$2\r\nhi\r\n", "$2\r\nhi\r\n"])), "$2\r\nhi\r\n");
         assert_eq!(joined(&own(&["*0\r\n", "*0\r\n"])), "*0\r\n");
+    }
+
+    #[test]
+    fn parts_are_split_once_more() {
+        let mut p = Pipeline::default();
+        let place = p.join(Join::Places, vec![vec![0, 2, 3], vec![1]], false);
+        assert_eq!(p.split(place, 0, Join::Places, vec![vec![0, 2], vec![1]]), [0, 2]);
+        p.fill(place, 2, b"*1\r\n:2\r\n", 0);
+        p.fill(place, 1, b"*1\r\n:1\r\n", 0);
+        p.fill(place, 0, b"*2\r\n:0\r\n:3\r\n", 0);
+        assert_eq!(drained(&mut p), "*4\r\n:0\r\n:1\r\n:2\r\n:3\r\n");
+
+        let place = p.wait(false);
+        assert_eq!(p.split(place, 0, Join::Sum, vec![vec![0], vec![1]]), [0, 1]);
+        assert_eq!(p.more_parts(place, 1), [2]);
+        (0..3).for_each(|part| drop(p.fill(place, part, b":2\r\n", 0)));
+        assert_eq!(drained(&mut p), ":6\r\n");
+        assert!(p.is_empty() && p.bytes() == 0);
     }
 
     #[test]

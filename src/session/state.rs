@@ -36,6 +36,8 @@ pub enum Hold {
     Loan,
     /// The plane has its command.
     Plane,
+    /// What it has on its way to siblings must be answered first: slots have changed hands.
+    Order,
     /// CLIENT PAUSE, or DEBUG SLEEP, until this time in ms.
     Until(u64),
 }
@@ -56,6 +58,8 @@ pub struct Session {
     pub reply_size: usize,
     pub reply_mode: ReplyMode,
     pub hold: Hold,
+    /// Nothing may go on before its pipeline is empty.
+    pub in_order: bool,
     /// Close when all output is sent; no more commands are executed.
     pub closing: bool,
     /// Thrown out: what it has not read is lost.
@@ -107,6 +111,23 @@ impl Session {
     /// Whether a client on hold for its output has read enough of it.
     pub fn has_drained(&self) -> bool {
         self.output() <= OUTPUT_LOW && self.pipeline.len() <= self.window() / 2
+    }
+
+    /// Whether its hold is for its replies, and they have come or been read.
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        match self.hold {
+            Hold::Output => self.has_drained(),
+            Hold::Order => self.pipeline.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The hold is over. False when another one begins with that.
+    pub fn let_go(&mut self) -> bool {
+        self.in_order &= !self.pipeline.is_empty();
+        self.hold = if self.in_order { Hold::Order } else { Hold::None };
+        !self.in_order
     }
 
     /// Memory that this client costs.

@@ -82,6 +82,7 @@ impl Shard {
             reply_size: crate::limits::REPLY_GUESS,
             reply_mode: Default::default(),
             hold: Hold::None,
+            in_order: false,
             closing: false,
             killed: false,
             listed: false,
@@ -151,8 +152,7 @@ impl Shard {
     pub fn sent(&mut self, client: u32) {
         if let Some(s) = self.clients.get(client) {
             s.in_flight = 0;
-            if s.hold == Hold::Output && s.has_drained() {
-                s.hold = Hold::None;
+            if s.is_free() && s.let_go() {
                 self.resume.push(client);
             }
         }

@@ -33,6 +33,8 @@ impl Shard {
         self.drop_idle_clients();
         self.begin_expiry();
         self.publish();
+        self.sample_loads();
+        self.balance_if_due();
         self.evict_clients();
         self.resume_clients();
         self.end_turn();
@@ -87,8 +89,8 @@ impl Shard {
         for (client, session) in self.clients.iter_mut() {
             if let Hold::Until(end) = session.hold
                 && end <= now
+                && session.let_go()
             {
-                session.hold = Hold::None;
                 self.resume.push(client);
             }
         }

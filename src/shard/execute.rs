@@ -156,6 +156,7 @@ impl Shard {
             first_key: first_key(args, key),
         };
         let failed = call(&mut ctx, spec, args, mark);
+        let written = ctx.out.mark() - mark;
         if !direct {
             let reply = std::mem::take(&mut self.reply);
             self.say(client, &reply);
@@ -163,6 +164,15 @@ impl Shard {
             self.reply.clear();
         }
         self.after(spec, args, started, failed, Some(client));
+        self.note_load(key, self.lap.wrapping_sub(started), written);
+    }
+
+    /// Books a command on the slot of its first key.
+    #[inline(always)]
+    pub(super) fn note_load(&mut self, key: FirstKey, ticks: u64, written: usize) {
+        if key.arg > 0 && self.at.cluster {
+            self.ks.db_mut(0).note_load(key.slot, ticks, key.bytes as usize, written);
+        }
     }
 
     /// When the command that runs now began, in ticks.

@@ -1,5 +1,6 @@
 //! Commands for siblings: forwarded whole, split by owner, or sent to everyone; and their replies.
 
+use super::bounce::Bounced;
 use super::execute::{attempt, first_key};
 use super::mail::{Batch, Forward, Mail, Share, Ticket};
 use super::{FirstKey, Now, Shard, visit};
@@ -27,6 +28,18 @@ pub(super) struct Standing {
     /// The command that goes on, and where its arguments start.
     next: usize,
     at: usize,
+}
+
+/// The first key of a command that was forwarded.
+pub(super) fn first_key_of(f: &Forward) -> FirstKey {
+    FirstKey { arg: f.key_arg, slot: f.slot, hash: f.hash, bytes: f.bytes }
+}
+
+/// How long a command would be, sent as an array of bulk strings.
+fn sent_bytes(args: &[&[u8]]) -> u32 {
+    let line = |n: usize| 4 + n.max(1).ilog10() as usize;
+    let words: usize = args.iter().map(|arg| line(arg.len()) + arg.len() + 2).sum();
+    (line(args.len()) + words) as u32
 }
 
 impl Shard {
@@ -66,7 +79,8 @@ impl Shard {
             return;
         };
         let place = session.pipeline.wait(discard);
-        self.post(client, to, (place, 0), Share::Whole, spec, args.iter(), key);
+        let ticket = Ticket { client, generation: session.generation, place, part: 0 };
+        self.post(ticket, to, Share::Whole, spec, args.iter(), key);
     }
 
     /// Whether the next reply of this client is not to be sent. Ends a CLIENT REPLY SKIP.
@@ -84,22 +98,21 @@ impl Shard {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn post<'a>(
+    /// Puts a command into the next batch for a sibling.
+    pub(super) fn post<'a>(
         &mut self,
-        client: u32,
+        ticket: Ticket,
         to: usize,
-        (place, part): (u64, u32),
         share: Share,
         spec: &'static Spec,
         args: impl Iterator<Item = &'a [u8]>,
         key: FirstKey,
     ) {
-        let Some(session) = self.clients.get(client) else {
+        let Some(session) = self.clients.get(ticket.client) else {
             return;
         };
         let forward = Forward {
-            ticket: Ticket { client, generation: session.generation, place, part },
+            ticket,
             spec: spec.id,
             db: session.caller.db as u8,
             resp3: session.caller.resp3,
@@ -110,13 +123,21 @@ impl Shard {
             key_arg: key.arg,
             slot: key.slot,
             hash: key.hash,
+            bytes: key.bytes,
         };
-        if session.is_overfull() {
+        if session.hold == Hold::None && session.is_overfull() {
             session.hold = Hold::Output;
         }
         self.metrics.forwarded.inc();
-        let pool = &mut self.pool;
-        let batch = self.outbox[to].get_or_insert_with(|| pool.pop().unwrap_or_default());
+        let (pool, era) = (&mut self.pool, self.handoffs.era);
+        let unanswered = &mut self.handoffs.unanswered;
+        let new = || {
+            *unanswered += 1;
+            let mut batch = pool.pop().unwrap_or_default();
+            batch.era = era;
+            batch
+        };
+        let batch = self.outbox[to].get_or_insert_with(new);
         batch.weight += visit::weight(spec);
         batch.push(forward, args);
     }
@@ -173,6 +194,7 @@ impl Shard {
             return;
         };
         let place = session.pipeline.join(join, places, discard);
+        let generation = session.generation;
         let mut own = None;
         for (n, (shard, args, _)) in parts.iter().enumerate() {
             if *shard == self.at.me {
@@ -180,7 +202,8 @@ impl Shard {
             } else {
                 let key = self.key_of(spec, args);
                 let share = Share::part(n);
-                self.post(client, *shard, (place, n as u32), share, spec, args.iter().copied(), key);
+                let ticket = Ticket { client, generation, place, part: n as u32 };
+                self.post(ticket, *shard, share, spec, args.iter().copied(), key);
             }
         }
         if let Some((part, args)) = own {
@@ -188,13 +211,22 @@ impl Shard {
             let pick = self.rng.next_u64();
             if let Some(session) = self.clients.get(client) {
                 let error = session.pipeline.fill(place, part, &reply, pick);
-                session.pipeline.drain(&mut session.out);
-                Shard::list(&mut self.news, client, session);
+                self.settle_client(client);
                 if let Some(error) = error {
                     self.note_failed(spec, &error);
                 }
             }
         }
+    }
+
+    /// Lets a client have the replies whose turn it is, and go on if it waited for them.
+    pub(super) fn settle_client(&mut self, client: u32) {
+        let Some(session) = self.clients.get(client) else { return };
+        session.pipeline.drain(&mut session.out);
+        if session.is_free() && session.let_go() {
+            self.resume.push(client);
+        }
+        Shard::list(&mut self.news, client, session);
     }
 
     /// A command that several shards shared has failed as a whole.
@@ -204,13 +236,13 @@ impl Shard {
         self.metrics.command(spec.id).failed.inc();
     }
 
-    fn key_of(&self, spec: &Spec, args: &[&[u8]]) -> FirstKey {
+    pub(super) fn key_of(&self, spec: &Spec, args: &[&[u8]]) -> FirstKey {
         if spec.legacy.first <= 0 {
             return FirstKey::default();
         }
         let arg = spec.legacy.first as usize;
         let key = self.ks.hasher().key(args[arg]);
-        FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash }
+        FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash, bytes: sent_bytes(args) }
     }
 
     /// Executes our own part of a scattered command.
@@ -220,7 +252,9 @@ impl Shard {
         };
         let mut caller = session.caller.clone();
         let mut out = Vec::new();
-        if let Some(slow) = self.run_for(&mut caller, spec, args, FirstKey::default(), share, &mut out) {
+        let words: Vec<&[u8]> = args.iter().collect();
+        let key = self.key_of(spec, &words);
+        if let Some(slow) = self.run_for(&mut caller, spec, args, key, share, &mut out) {
             self.log_slow(self.at.me, slow, Some(client));
         }
         out
@@ -250,6 +284,7 @@ impl Shard {
             Reply::new(out, false).error(error.bytes());
         }
         self.count(spec, share, ticks, done.err());
+        self.note_load(key, ticks, out.len() - mark);
         self.apply_effects(None);
         (ticks >= self.slow_ticks).then(|| self.slow_entry(spec, args, ticks)).flatten()
     }
@@ -304,34 +339,57 @@ impl Shard {
         match mail {
             Mail::Requests(batch) => {
                 self.prefetch(&batch);
-                let standing = Standing { from, batch, next: 0, at: 0 };
-                if self.loans.standing.iter().any(|s| s.from == from) {
-                    self.loans.standing.push_back(standing);
-                } else if let Some(standing) = self.answer(standing) {
-                    self.loans.standing.push_back(standing);
-                }
+                self.accept(from, batch);
             }
-            Mail::Borrow { loan, slots } => self.wish(from, loan, slots),
+            Mail::Borrow { loan, slots, era } => self.wish(from, loan, slots, era),
+            Mail::Refuse { loan, view } => self.refused(loan, view),
+            Mail::Handoff(parcel) => self.unpack(*parcel),
             Mail::Lend { loan, tables } => self.lent(from, loan, tables),
             Mail::Return { tables } => self.give_back(tables),
             // the turn's end makes room
             Mail::Crowded => {}
-            Mail::Replies(mut batch) => {
-                self.deliver(from, &mut batch);
-                batch.recycle();
-                if self.pool.len() < self.at.shards * 4 {
-                    self.pool.push(batch);
-                }
+            Mail::Replies(batch) => {
+                self.deliver(from, batch);
             }
         }
         self.resume_clients();
         self.end_turn();
     }
 
-    /// Executes a sibling's commands and writes the replies behind them. What has to wait for a
-    /// lent slot comes back.
+    fn keep_batch(&mut self, mut batch: Box<Batch>) {
+        batch.recycle();
+        if self.pool.len() < self.at.shards * 4 {
+            self.pool.push(batch);
+        }
+    }
+
+    /// A batch of a sibling: executes it, or keeps it behind those that stand still.
+    fn accept(&mut self, from: usize, batch: Box<Batch>) {
+        let standing = Standing { from, batch, next: 0, at: 0 };
+        let rest = match self.loans.standing.iter().any(|s| s.from == from) {
+            true => Some(standing),
+            false => self.answer(standing),
+        };
+        self.loans.standing.extend(rest);
+    }
+
+    /// What was sent to us and came back may be for ourselves by now.
+    pub(super) fn accept_own_batch(&mut self) {
+        if let Some(batch) = self.outbox[self.at.me].take() {
+            self.accept(self.at.me, batch);
+        }
+    }
+
+    /// Executes a sibling's commands and writes the replies behind them. What has to wait comes back:
+    /// for a lent slot, or for a view that the sibling had already.
     fn answer(&mut self, mut standing: Standing) -> Option<Standing> {
         let batch = &mut standing.batch;
+        if batch.era > self.handoffs.era {
+            return Some(standing);
+        }
+        let is_old = batch.era < self.handoffs.era;
+        let mut bounced = batch.bounced.take().map_or(Vec::new(), |b| b.commands);
+        let mut bouncing = is_old && self.returns_all(standing.from);
         let mut replies = std::mem::take(&mut batch.replies);
         let mut ends = std::mem::take(&mut batch.ends);
         let mut caller = Caller { authenticated: true, front_door: true, ..Caller::default() };
@@ -340,15 +398,26 @@ impl Shard {
         for f in &batch.commands[standing.next..] {
             let args = batch.args(standing.at, f.args);
             let spec = table::by_id(f.spec);
+            if bouncing || is_old && self.must_bounce(f, spec, args) {
+                bouncing = true;
+                bounced.push(standing.next as u32);
+                ends.push(replies.len() as u32);
+                standing.at += f.args as usize;
+                standing.next += 1;
+                continue;
+            }
             if self.is_lending() && self.needs_lent(spec, args) {
                 waits = true;
                 break;
+            }
+            if is_old && self.must_repeat(spec, batch.era) {
+                bounced.push(standing.next as u32);
             }
             caller.db = f.db as usize;
             caller.resp3 = f.resp3;
             caller.no_touch = f.no_touch;
             caller.local = f.local;
-            let key = FirstKey { arg: f.key_arg, slot: f.slot, hash: f.hash };
+            let key = first_key_of(f);
             if let Some(slow) = self.run_for(&mut caller, spec, args, key, f.share, &mut replies) {
                 batch.slow.push((standing.next as u32, slow));
             }
@@ -358,10 +427,20 @@ impl Shard {
         }
         batch.replies = replies;
         batch.ends = ends;
+        if bouncing {
+            self.note_returned(standing.from);
+        }
+        if !bounced.is_empty() {
+            batch.bounced = Some(Box::new(Bounced { view: self.view.clone(), commands: bounced }));
+        }
         if waits {
             return Some(standing);
         }
-        self.answers.push((standing.from, standing.batch));
+        if standing.from == self.at.me {
+            self.deliver(standing.from, standing.batch);
+        } else {
+            self.answers.push((standing.from, standing.batch));
+        }
         None
     }
 
@@ -384,16 +463,25 @@ impl Shard {
     }
 
     /// Gives sibling `of`'s replies to the clients that wait for them.
-    fn deliver(&mut self, of: usize, batch: &mut Batch) {
+    fn deliver(&mut self, of: usize, mut batch: Box<Batch>) {
         for (n, slow) in std::mem::take(&mut batch.slow) {
             let t = batch.commands[n as usize].ticket;
             let client = self.clients.get_same(t.client, t.generation).map(|_| t.client);
             self.log_slow(of, slow, client);
         }
+        let bounced = batch.bounced.take();
+        let some_missing = bounced.is_some();
+        if let Some(bounced) = bounced {
+            self.send_on(of, &batch, *bounced);
+        }
         let mut from = 0;
         for (f, &end) in batch.commands.iter().zip(&batch.ends) {
             let reply = &batch.replies[from..end as usize];
             from = end as usize;
+            // what went back comes from elsewhere; a reply has bytes
+            if some_missing && reply.is_empty() {
+                continue;
+            }
             let t = f.ticket;
             if let Some(session) = self.clients.get_same(t.client, t.generation) {
                 session.learn_reply(reply.len());
@@ -403,8 +491,7 @@ impl Shard {
                     error = session.pipeline.fill(t.place, t.part as usize, reply, pick);
                 }
                 session.pipeline.drain(&mut session.out);
-                if session.hold == Hold::Output && session.has_drained() {
-                    session.hold = Hold::None;
+                if session.is_free() && session.let_go() {
                     self.resume.push(t.client);
                 }
                 Shard::list(&mut self.news, t.client, session);
@@ -413,5 +500,7 @@ impl Shard {
                 }
             }
         }
+        self.note_answered(batch.era);
+        self.keep_batch(batch);
     }
 }

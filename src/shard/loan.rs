@@ -6,6 +6,9 @@
 //! lent, commands that need it wait at its owner: clients of that shard are held, batches of siblings
 //! stand still. A sibling's batch that stands still is older than the loans that the same sibling
 //! asks for after it, and goes first: what one client sent is executed in order.
+//!
+//! A slot that is being handed to us counts as lent until it is here. What handoffs mean to loans is told
+//! in `handoff`.
 
 use super::fanout::Standing;
 use super::mail::{Mail, Share, Tables, Ticket};
@@ -13,9 +16,10 @@ use super::{FirstKey, Shard};
 use crate::command::ctx::Caller;
 use crate::command::spec::{Begin, Route, Run, Spec, Verb, flag};
 use crate::command::table;
-use crate::resp::Args;
 use crate::resp::args::OwnedArgs;
+use crate::resp::{Args, Reply};
 use crate::session::Hold;
+use crate::session::route::CROSSSLOT;
 use crate::slot::{Slot, key_slot};
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -25,18 +29,26 @@ struct Loan {
     spec: &'static Spec,
     args: OwnedArgs,
     caller: Caller,
+    /// Its client waits for it.
+    holds: bool,
+    /// The handoffs that were known when its needs were found out.
+    era: u64,
     /// Owners in ascending order, with the slots that are needed of each.
-    needs: Vec<(usize, Vec<Slot>)>,
+    needs: Needs,
     /// How many of them have lent.
     got: usize,
     /// What the others lent, by owner.
     tables: Vec<(usize, Tables)>,
 }
 
+/// Owners with their slots.
+type Needs = Vec<(usize, Vec<Slot>)>;
+
 /// Somebody wants slots of ours.
 struct Wish {
     from: usize,
     loan: u64,
+    era: u64,
     slots: Vec<Slot>,
 }
 
@@ -92,19 +104,52 @@ impl Shard {
 
     /// Begins a command over several shards. Its client waits for it.
     pub(super) fn borrow(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) {
+        if self.needs_of(spec, args).is_none() {
+            return self.say_error(client, &CROSSSLOT);
+        }
+        let discard = self.discards(client);
+        let Some(session) = self.clients.get(client) else {
+            return;
+        };
+        let place = session.pipeline.wait(discard);
+        session.hold = Hold::Loan;
+        let ticket = Ticket { client, generation: session.generation, place, part: 0 };
+        self.open_loan(ticket, spec, args, true);
+    }
+
+    /// As [`Shard::borrow`], for a command that has its place already; what its client sent behind it is
+    /// on its way, too.
+    pub(super) fn borrow_for(&mut self, ticket: Ticket, spec: &'static Spec, args: Args<'_>) {
+        self.open_loan(ticket, spec, args, false);
+    }
+
+    fn open_loan(&mut self, ticket: Ticket, spec: &'static Spec, args: Args<'_>, holds: bool) {
+        let Some(session) = self.clients.get_same(ticket.client, ticket.generation) else {
+            return;
+        };
+        let caller = session.caller.clone();
+        self.loans.next += 1;
+        let id = self.loans.next;
+        let args = OwnedArgs::new(args.iter());
+        let (needs, tables) = Default::default();
+        let loan = Loan { ticket, spec, args, caller, holds, era: 0, needs, got: 0, tables };
+        self.loans.open.insert(id, loan);
+        self.begin_loan(id);
+    }
+
+    /// Whom to ask for what; `None` when a slot is no shard's of this host.
+    fn needs_of(&self, spec: &Spec, args: Args<'_>) -> Option<Needs> {
         let slots: Vec<Slot> = if !self.at.cluster && needs_everything(spec, args) {
             (0..crate::slot::SLOTS as Slot).collect()
         } else {
             table::keys_of(spec, args).iter().map(|k| key_slot(args.at(k.index))).collect()
         };
-        let mut needs: Vec<(usize, Vec<Slot>)> = Vec::new();
+        let mut needs = Needs::new();
         for slot in slots {
-            let Some(owner) = self.view.local_owner(slot) else {
-                return self.say_error(client, &crate::session::route::CROSSSLOT);
-            };
-            match needs.iter_mut().find(|(o, _)| *o == owner as usize) {
+            let owner = self.view.local_owner(slot)? as usize;
+            match needs.iter_mut().find(|(o, _)| *o == owner) {
                 Some((_, list)) => list.push(slot),
-                None => needs.push((owner as usize, vec![slot])),
+                None => needs.push((owner, vec![slot])),
             }
         }
         needs.sort_unstable_by_key(|n| n.0);
@@ -112,20 +157,65 @@ impl Shard {
             slots.sort_unstable();
             slots.dedup();
         }
-        let discard = self.discards(client);
-        let Some(session) = self.clients.get(client) else {
-            return;
+        Some(needs)
+    }
+
+    /// Finds out whom to ask, and asks the first.
+    fn begin_loan(&mut self, id: u64) {
+        let loan = &self.loans.open[&id];
+        let needs = self.needs_of(loan.spec, loan.args.as_args());
+        let loan = self.loans.open.get_mut(&id).expect("it was just looked at");
+        let Some(needs) = needs else {
+            let mut reply = Vec::new();
+            Reply::new(&mut reply, false).error(CROSSSLOT.bytes());
+            self.metrics.error(CROSSSLOT.bytes());
+            return self.end_loan(id, &reply);
         };
-        let place = session.pipeline.wait(discard);
-        let ticket = Ticket { client, generation: session.generation, place, part: 0 };
-        let caller = session.caller.clone();
-        session.hold = Hold::Loan;
-        self.loans.next += 1;
-        let id = self.loans.next;
-        let args = OwnedArgs::new(args.iter());
-        let loan = Loan { ticket, spec, args, caller, needs, got: 0, tables: Vec::new() };
-        self.loans.open.insert(id, loan);
+        (loan.needs, loan.era, loan.got) = (needs, self.handoffs.era, 0);
         self.advance(id);
+    }
+
+    /// A loan whose owners have changed gives back what it has and asks anew.
+    pub(super) fn begin_loan_again(&mut self, id: u64) {
+        let loan = self.loans.open.get_mut(&id).expect("loans end only here");
+        let got = loan.got;
+        let needs = std::mem::take(&mut loan.needs);
+        for (owner, tables) in std::mem::take(&mut loan.tables) {
+            self.letters.push((owner, Mail::Return { tables }));
+        }
+        if let Some((_, slots)) = needs[..got].iter().find(|(owner, _)| *owner == self.at.me) {
+            self.unlend(slots);
+        }
+        self.begin_loan(id);
+    }
+
+    /// Wishes of an older era than ours can't be granted any more.
+    pub(super) fn refuse_old_wishes(&mut self) {
+        let era = self.handoffs.era;
+        let (old, rest) = std::mem::take(&mut self.loans.wishes).into_iter().partition(|w| w.era < era);
+        self.loans.wishes = rest;
+        for wish in Vec::from(old) {
+            self.refuse(wish);
+        }
+    }
+
+    fn refuse(&mut self, wish: Wish) {
+        if wish.from == self.at.me {
+            return self.begin_loan_again(wish.loan);
+        }
+        let view = self.view.clone();
+        self.letters.push((wish.from, Mail::Refuse { loan: wish.loan, view }));
+    }
+
+    /// Whether a slot is not here at the moment.
+    pub(super) fn is_lent(&self, slot: Slot) -> bool {
+        self.loans.lent.contains(&slot)
+    }
+
+    /// What needs this slot waits until [`Shard::unlend`].
+    pub(super) fn lend_out(&mut self, slot: Slot) {
+        let new = self.loans.lent.insert(slot);
+        assert!(new, "a slot is lent once");
     }
 
     /// Asks the next owner, or runs the command when all have lent.
@@ -134,34 +224,39 @@ impl Shard {
         let Some((owner, slots)) = loan.needs.get(loan.got) else {
             return self.run_loan(id);
         };
-        let (owner, slots) = (*owner, slots.clone());
+        let (owner, slots, era) = (*owner, slots.clone(), loan.era);
         if owner == self.at.me {
-            self.loans.wishes.push_back(Wish { from: owner, loan: id, slots });
-            self.grant();
+            self.wish(owner, id, slots, era);
         } else {
-            self.letters.push((owner, Mail::Borrow { loan: id, slots }));
+            self.letters.push((owner, Mail::Borrow { loan: id, slots, era }));
         }
     }
 
-    /// A sibling wants slots of ours.
-    pub(super) fn wish(&mut self, from: usize, loan: u64, slots: Vec<Slot>) {
-        self.loans.wishes.push_back(Wish { from, loan, slots });
+    /// A sibling wants slots of ours, or a loan of our own does.
+    pub(super) fn wish(&mut self, from: usize, loan: u64, slots: Vec<Slot>, era: u64) {
+        let wish = Wish { from, loan, era, slots };
+        if era < self.handoffs.era {
+            return self.refuse(wish);
+        }
+        self.loans.wishes.push_back(wish);
         self.grant();
     }
 
     /// Lends to whoever can be served.
-    fn grant(&mut self) {
+    pub(super) fn grant(&mut self) {
         let mut i = 0;
         while i < self.loans.wishes.len() {
             let wish = &self.loans.wishes[i];
-            let busy = wish.slots.iter().any(|s| self.loans.lent.contains(s))
+            // what is ahead of us waits until we have caught up
+            let busy = wish.era > self.handoffs.era
+                || wish.slots.iter().any(|s| self.loans.lent.contains(s))
                 || self.loans.standing.iter().any(|s| s.from == wish.from)
                 || self.loans.wishes.iter().take(i).any(|w| w.slots.iter().any(|s| wish.slots.contains(s)));
             if busy {
                 i += 1;
                 continue;
             }
-            let Wish { from, loan, slots } = self.loans.wishes.remove(i).expect("it is there");
+            let Wish { from, loan, slots, .. } = self.loans.wishes.remove(i).expect("it is there");
             self.loans.lent.extend(slots.iter().copied());
             if from == self.at.me {
                 self.loans.open.get_mut(&loan).expect("our own loan is open").got += 1;
@@ -175,7 +270,7 @@ impl Shard {
         }
     }
 
-    fn take_tables(&mut self, slots: &[Slot]) -> Tables {
+    pub(super) fn take_tables(&mut self, slots: &[Slot]) -> Tables {
         self.ks.iter_mut().map(|db| slots.iter().map(|&s| db.take_slot(s)).collect()).collect()
     }
 
@@ -200,7 +295,7 @@ impl Shard {
 
     /// Everything is here: runs the command and gives everything back.
     fn run_loan(&mut self, id: u64) {
-        let Loan { ticket, spec, args, mut caller, needs, tables, .. } =
+        let Loan { ticket, spec, args, mut caller, needs, tables, holds, .. } =
             self.loans.open.remove(&id).expect("a loan runs once");
         for (_, tables) in tables {
             self.put_tables(tables);
@@ -212,22 +307,32 @@ impl Shard {
             let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);
             self.log_slow(self.at.me, slow, client);
         }
-        for (owner, slots) in needs {
-            if owner == self.at.me {
-                self.unlend(&slots);
-            } else {
-                let tables = self.take_tables(&slots);
-                self.letters.push((owner, Mail::Return { tables }));
-            }
+        // before anything of ours goes on that might take it for ours
+        let me = self.at.me;
+        for (owner, slots) in needs.iter().filter(|(owner, _)| *owner != me) {
+            let tables = self.take_tables(slots);
+            self.letters.push((*owner, Mail::Return { tables }));
         }
+        self.reply_to_loan(ticket, holds, &reply);
+        if let Some((_, slots)) = needs.iter().find(|(owner, _)| *owner == self.at.me) {
+            self.unlend(slots);
+        }
+    }
+
+    /// A loan ends without having run.
+    fn end_loan(&mut self, id: u64, reply: &[u8]) {
+        let Loan { ticket, holds, .. } = self.loans.open.remove(&id).expect("loans end once");
+        self.reply_to_loan(ticket, holds, reply);
+    }
+
+    fn reply_to_loan(&mut self, ticket: Ticket, holds: bool, reply: &[u8]) {
         if let Some(session) = self.clients.get_same(ticket.client, ticket.generation) {
-            session.pipeline.fill(ticket.place, 0, &reply, 0);
+            session.pipeline.fill(ticket.place, ticket.part as usize, reply, 0);
             session.pipeline.drain(&mut session.out);
-            if session.hold == Hold::Loan {
-                session.hold = Hold::None;
+            if holds && session.hold == Hold::Loan && session.let_go() {
                 self.resume.push(ticket.client);
             }
-            Shard::list(&mut self.news, ticket.client, session);
+            self.settle_client(ticket.client);
         }
     }
 
@@ -236,21 +341,22 @@ impl Shard {
         let slots: Vec<Slot> = tables.first().map_or(Vec::new(), |db| db.iter().map(|t| t.slot()).collect());
         self.put_tables(tables);
         self.unlend(&slots);
-        self.grant();
     }
 
-    fn unlend(&mut self, slots: &[Slot]) {
+    pub(super) fn unlend(&mut self, slots: &[Slot]) {
         slots.iter().for_each(|s| {
             self.loans.lent.remove(s);
         });
+        self.give_returned(slots);
         self.go_on_standing();
         for client in std::mem::take(&mut self.loans.waiting) {
             if let Some(session) = self.clients.get(client)
                 && session.hold == Hold::Loan
+                && session.let_go()
             {
-                session.hold = Hold::None;
                 self.resume.push(client);
             }
         }
+        self.grant();
     }
 }

@@ -3,11 +3,14 @@
 //! All commands that one turn sends to one sibling travel as one [`Batch`]. The sibling writes the
 //! replies into the same box and sends it back, so the request's memory returns to its own core.
 
+use super::bounce::Bounced;
+use crate::cluster::view::View;
 use crate::command::host::SlowEntry;
 use crate::resp::{Args, Span};
 use crate::session::pipeline::Place;
 use crate::slot::Slot;
 use crate::store::SlotTable;
+use std::sync::Arc;
 
 /// What a shard may find in its mailbox.
 pub enum Mail {
@@ -17,7 +20,16 @@ pub enum Mail {
     Borrow {
         loan: u64,
         slots: Vec<Slot>,
+        /// The handoffs that its sender knew of when it found out whom to ask.
+        era: u64,
     },
+    /// The loan was asked for by an older era: this view is newer.
+    Refuse {
+        loan: u64,
+        view: Arc<View>,
+    },
+    /// Slots that are the receiver's now.
+    Handoff(Box<Parcel>),
     Lend {
         loan: u64,
         tables: Tables,
@@ -32,13 +44,26 @@ pub enum Mail {
 /// Slots' tables on loan: for each database, the same slots in the same order.
 pub type Tables = Vec<Vec<SlotTable>>;
 
+/// All that a shard keeps by slot, of slots that it gives away for good.
+pub struct Parcel {
+    /// By which they are the receiver's.
+    pub view: Arc<View>,
+    pub slots: Vec<Slot>,
+    pub tables: Tables,
+}
+
 /// Where a reply goes when it comes back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub client: u32,
     pub generation: u32,
     pub place: Place,
     pub part: u32,
+}
+
+impl Ticket {
+    /// Of what no client has asked for.
+    pub const NOBODY: Ticket = Ticket { client: u32::MAX, generation: 0, place: 0, part: 0 };
 }
 
 /// How much of what a client sent an execution is. However many shards share a command, the host
@@ -75,11 +100,15 @@ pub struct Forward {
     pub key_arg: u32,
     pub slot: Slot,
     pub hash: u64,
+    /// How long it is as it was sent, or would have been.
+    pub bytes: u32,
 }
 
 /// Commands for one sibling, later their replies.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Batch {
+    /// The handoffs that its sender knew of when it addressed the first command.
+    pub era: u64,
     pub buf: Vec<u8>,
     pub spans: Vec<Span>,
     pub commands: Vec<Forward>,
@@ -88,6 +117,8 @@ pub struct Batch {
     pub ends: Vec<u32>,
     /// Commands, by their number, that were slow. Who sent them is known where they came from.
     pub slow: Vec<(u32, SlowEntry)>,
+    /// Commands that its receiver has not executed, or not alone.
+    pub bounced: Option<Box<Bounced>>,
     /// How much work it is, in quick commands.
     pub weight: u32,
 }
@@ -130,6 +161,7 @@ impl Batch {
         self.replies.clear();
         self.ends.clear();
         self.slow.clear();
+        self.bounced = None;
         self.weight = 0;
     }
 }

@@ -7,18 +7,26 @@
 //! - [`turn`](Shard::turn) parses everything that arrived, prefetches, then executes.
 //! - `execute` runs one admitted command and applies its effects.
 //! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
-//!   `loan` lends slots to a command that spans shards.
+//!   `loan` lends slots to a command that spans shards; `handoff` gives them away for good, and `bounce`
+//!   returns what was sent to them too late.
 //! - [`plane`] carries CLUSTER's subcommands to the host's plane, and takes up what it decides.
+//! - [`desk`] is where the plane works for all of a host's shards.
+//! - `load` measures how busy slots are, `balance` has the busiest handed off.
 //! - [`visited`](Shard::visited) is a turn on a sibling's core, while this shard's own sleeps. So a shard is
 //!   `Send`, keeps nothing in its thread, and tells there of all that its own core has to do afterwards.
 //! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
 //! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
+mod balance;
+mod bounce;
 mod clients;
 mod cron;
+pub mod desk;
 mod execute;
 mod fanout;
 mod figures;
+mod handoff;
+mod load;
 mod loan;
 pub mod mail;
 mod others;
@@ -35,6 +43,7 @@ mod tests;
 pub use clients::Refusal;
 pub use turn::Input;
 
+use crate::cluster::balance::Balancer;
 use crate::cluster::view::View;
 use crate::command::ctx::Effects;
 use crate::command::host::Host;
@@ -91,6 +100,8 @@ struct FirstKey {
     arg: u32,
     slot: u16,
     hash: u64,
+    /// How long the command is as it was sent.
+    bytes: u32,
 }
 
 /// A command of the batch between parsing and executing.
@@ -155,6 +166,9 @@ pub struct Shard {
     /// Mail about loans; leaves behind the batches of the same turn.
     letters: Vec<(usize, Mail)>,
     loans: loan::Loans,
+    handoffs: handoff::Handoffs,
+    loads: load::Loads,
+    balancer: Balancer,
     plane: plane::Correspondence,
     /// Boxed because batches travel boxed: only pointers cross cores.
     #[allow(clippy::vec_box)]
@@ -203,6 +217,9 @@ impl Shard {
             answers: Vec::new(),
             letters: Vec::new(),
             loans: loan::Loans::default(),
+            handoffs: handoff::Handoffs::default(),
+            loads: load::Loads::default(),
+            balancer: Balancer::default(),
             plane: plane::Correspondence::default(),
             pool: Vec::new(),
             garbage: Vec::new(),
@@ -251,12 +268,12 @@ impl Shard {
         self.configure_pressure();
     }
 
-    /// Mail for siblings and answers to them, one batch each.
+    /// Mail for siblings and answers to them, one batch each; what was handed off before all.
     pub fn take_mail(&mut self) -> impl Iterator<Item = (usize, Mail)> + '_ {
         let answers = self.answers.drain(..).map(|(to, batch)| (to, Mail::Replies(batch)));
         let requests = self.outbox.iter_mut().enumerate();
         let requests = requests.filter_map(|(to, b)| b.take().map(|b| (to, Mail::Requests(b))));
-        answers.chain(requests).chain(self.letters.drain(..))
+        self.handoffs.first.drain(..).chain(answers).chain(requests).chain(self.letters.drain(..))
     }
 
     /// Big values that were deleted, to be freed off the request's way.

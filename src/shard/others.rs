@@ -120,8 +120,7 @@ impl Shard {
     fn client_unpause(&mut self, out: &mut Vec<u8>) -> Done {
         self.conditions.paused_until = 0;
         for (client, session) in self.clients.iter_mut() {
-            if matches!(session.hold, Hold::Until(end) if end != u64::MAX) {
-                session.hold = Hold::None;
+            if matches!(session.hold, Hold::Until(end) if end != u64::MAX) && session.let_go() {
                 self.resume.push(client);
             }
         }

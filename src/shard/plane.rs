@@ -1,9 +1,10 @@
 //! Between a shard and the host's plane: CLUSTER's subcommands on their way there and back, and what
 //! the plane has decided for this shard.
 
+use super::desk::Unsent;
 use super::mail::Ticket;
 use super::{Now, Shard};
-use crate::cluster::plane::{Answer, Command, Heartbeat, LinkInfo};
+use crate::cluster::plane::{Answer, Command, Effect, Heartbeat, LinkInfo};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::View;
 use crate::command::error::{Done, ErrReply};
@@ -35,6 +36,16 @@ pub struct Answered {
     pub unsent: Vec<usize>,
 }
 
+impl Answered {
+    pub fn new(ticket: Ticket, outcome: Result<Answer, String>, unsent: Unsent<'_>) -> Answered {
+        let unsent = match &outcome {
+            Ok(Answer::Links(links)) => links.iter().map(|link| unsent(link.link)).collect(),
+            _ => Vec::new(),
+        };
+        Answered { ticket, outcome, unsent }
+    }
+}
+
 /// What the plane has for a shard since it last looked.
 #[derive(Default)]
 pub struct Letters {
@@ -48,10 +59,31 @@ pub struct Letters {
     pub answers: Vec<Answered>,
 }
 
+/// Lays one of the plane's effects into the letters of the shards that it is for: `put` is given a
+/// shard's number, and what becomes of its letters.
+pub fn deliver(effect: Effect, mut put: impl FnMut(usize, &dyn Fn(&mut Letters))) {
+    match effect {
+        Effect::Publish { locals, view } => {
+            locals.iter().for_each(|&l| put(l, &|letters| letters.view = Some(view.clone())));
+        }
+        Effect::DeleteSlots { local, slots } => put(local, &|letters| letters.lost.unite(&slots)),
+        Effect::Flush { local } => put(local, &|letters| letters.flush = true),
+        // no shard has subscribers, and no client could be told: the bus counts what came
+        Effect::Deliver { .. } => {}
+        // who lost its last slot to another node would copy all that it has from there
+        Effect::Replicate { local, of: Some(_) } => put(local, &|letters| letters.flush = true),
+        // nobody copies from a node of this host, nor takes over from it
+        Effect::Replicate { of: None, .. } | Effect::PauseWrites { .. } | Effect::ResumeWrites { .. } => {}
+        Effect::Connect { .. } | Effect::Close { .. } | Effect::Send { .. } | Effect::Save { .. } => {
+            unreachable!("the desk makes orders of these")
+        }
+    }
+}
+
 /// What a shard keeps for and from the plane.
 #[derive(Default)]
 pub(super) struct Correspondence {
-    questions: Vec<Question>,
+    pub(super) questions: Vec<Question>,
     /// Lost slots whose keys are still to go.
     lost: SlotSet,
 }
@@ -61,7 +93,8 @@ impl Shard {
     pub fn heartbeat(&self) -> Heartbeat {
         // nothing is replicated: who is a replica has no data, and must never be elected
         let replica = self.view.local_node(self.at.me).is_replica();
-        Heartbeat { data_age_ms: if replica { u64::MAX } else { 0 }, ..Heartbeat::default() }
+        let data_age_ms = if replica { u64::MAX } else { 0 };
+        Heartbeat { data_age_ms, era: self.settled_era(), ..Heartbeat::default() }
     }
 
     /// Questions for the plane since the last call.
@@ -95,11 +128,6 @@ impl Shard {
         self.end_turn();
     }
 
-    fn take_view(&mut self, view: Arc<View>) {
-        self.at.calm = !self.at.cluster || view.is_calm(self.at.me);
-        self.view = view;
-    }
-
     /// Frees what is left in lost slots. It waits for the view that says so, for until then they are
     /// served, and for slots on loan to be back.
     pub(super) fn drop_lost_slots(&mut self) {
@@ -125,7 +153,8 @@ impl Shard {
             return Err(DISABLED);
         }
         let door = self.clients.get(client).map(|s| s.door);
-        if door == Some(Door::Front) && !reads_only(args) {
+        let front = door == Some(Door::Front);
+        if front && !reads_only(args) && !args.is(1, "handoff") {
             return Err(self.front_door_is_no_node(args));
         }
         self.refuse_replication(args)?;
@@ -135,14 +164,20 @@ impl Shard {
             words: OwnedArgs::new(args.from(1).iter()),
             keys: self.ks.db(0).len() as u64,
             slot_keys: slot.map_or(0, |slot| self.ks.db(0).slot_len(slot) as u64),
+            front,
         };
+        self.put_question(client, command);
+        Ok(())
+    }
+
+    /// Has the plane answer a client, which waits for it.
+    pub(super) fn put_question(&mut self, client: u32, command: Command) {
         let discard = self.discards(client);
-        let Some(session) = self.clients.get(client) else { return Ok(()) };
+        let Some(session) = self.clients.get(client) else { return };
         let place = session.pipeline.wait(discard);
         session.hold = Hold::Plane;
         let ticket = Ticket { client, generation: session.generation, place, part: 0 };
         self.plane.questions.push(Question { ticket, command });
-        Ok(())
     }
 
     /// Something for the plane to do that no client waits for. It comes before what is asked later.
@@ -215,6 +250,9 @@ impl Shard {
     /// The answer to a question goes to the client that waits for it.
     fn hear(&mut self, answered: Answered) {
         let t = answered.ticket;
+        if let (Err(error), Ticket::NOBODY) = (&answered.outcome, t) {
+            tracing::warn!("shard-balance: {error}");
+        }
         let Some(session) = self.clients.get_same(t.client, t.generation) else { return };
         let mut reply = Vec::new();
         let mut out = Reply::new(&mut reply, session.caller.resp3);
@@ -227,11 +265,10 @@ impl Shard {
         }
         session.pipeline.fill(t.place, 0, &reply, 0);
         session.pipeline.drain(&mut session.out);
-        if session.hold == Hold::Plane {
-            session.hold = Hold::None;
+        if session.hold == Hold::Plane && session.let_go() {
             self.resume.push(t.client);
         }
-        Shard::list(&mut self.news, t.client, session);
+        self.settle_client(t.client);
     }
 }
 
@@ -243,7 +280,7 @@ fn reads_only(args: Args<'_>) -> bool {
 
 fn write(out: &mut Reply<'_>, answer: &Answer, unsent: &[usize]) {
     match answer {
-        Answer::Ok => out.ok(),
+        Answer::Ok | Answer::Handed(_) => out.ok(),
         Answer::Int(n) => out.int(*n),
         Answer::Status(text) => out.simple(text),
         Answer::Id(id) => out.bulk(id),

@@ -1,5 +1,6 @@
 //! Shards driven without sockets: bytes in, replies out, mail carried by hand.
 
+mod handoff;
 mod visits;
 
 use super::{Input, Now, Setup, Shard, Ticks};

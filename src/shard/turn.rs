@@ -189,7 +189,7 @@ impl Shard {
         q.what = What::Run(spec);
         if let Some(arg) = table::first_key_index(spec, args) {
             let key = self.ks.hasher().key(args.at(arg));
-            q.key = FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash };
+            q.key = FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash, bytes: q.end - q.start };
         }
     }
 

@@ -47,6 +47,7 @@ impl Shard {
             Verb::ClientInfo => self.client_info(client, args, &mut out),
             Verb::Shutdown => self.shut_down(client, args, &mut out),
             Verb::Plane => self.ask_plane(client, args),
+            Verb::Balance => self.balance(client, args, &mut out),
             Verb::ClientKill
             | Verb::ClientList
             | Verb::ClientPause
@@ -221,8 +222,9 @@ impl Shard {
             self.clients.iter().filter(|(_, s)| s.hold == UNTIL_SHUTDOWN).map(|(client, _)| client).collect();
         for client in held {
             self.say_error(client, &SHUTDOWN_ABORTED);
-            self.session(client).hold = Hold::None;
-            self.resume.push(client);
+            if self.session(client).let_go() {
+                self.resume.push(client);
+            }
         }
     }
 

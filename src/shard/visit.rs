@@ -23,7 +23,9 @@ impl Shard {
         match mail {
             Mail::Requests(batch) => batch.weight <= VISIT_WEIGHT,
             Mail::Borrow { .. } | Mail::Return { .. } => true,
-            Mail::Replies(_) | Mail::Lend { .. } | Mail::Crowded => false,
+            Mail::Replies(_) | Mail::Lend { .. } | Mail::Refuse { .. } | Mail::Handoff(_) | Mail::Crowded => {
+                false
+            }
         }
     }
 
@@ -31,6 +33,7 @@ impl Shard {
     /// is left to do for this shard's own core.
     pub fn visited(&mut self, from: usize, mail: Mail, now: Now, back: &mut Vec<Mail>) -> bool {
         self.mail(from, mail, now);
+        back.extend(self.handoffs.first.extract_if(.., |(to, _)| *to == from).map(|(_, mail)| mail));
         let answers = self.answers.extract_if(.., |(to, _)| *to == from);
         back.extend(answers.map(|(_, batch)| Mail::Replies(batch)));
         back.extend(self.outbox[from].take().map(Mail::Requests));
@@ -48,6 +51,8 @@ impl Shard {
             || self.has_questions()
             || !self.answers.is_empty()
             || !self.letters.is_empty()
+            || !self.handoffs.first.is_empty()
+            || self.handoffs.tell
             || self.outbox.iter().any(Option::is_some)
             || self.sleep_until > self.now.ms()
     }

@@ -7,6 +7,7 @@ use super::clock::{Clock, Expiry};
 use super::entry::{Entry, Payload, View, ViewMut as Raw};
 use super::expire::Cursor;
 use super::key::{Hasher, Key};
+use super::load::Load;
 use super::owned::{Garbage, Owned, OwnedValue, is_big};
 use super::strings;
 use super::table::{Spot, Table, Tally};
@@ -80,6 +81,8 @@ pub struct Db {
     pub(super) garbage: Vec<Garbage>,
     pub(super) expiring: Cursor,
     pub lazy: LazyFree,
+    /// Some slot has a load.
+    loaded: bool,
     /// Whether expired keys are noted in [`Db::expired`].
     pub track_expired: bool,
     /// Keys that expired and still have to be propagated and notified, oldest first. The owner
@@ -260,6 +263,7 @@ impl Db {
             garbage: Vec::new(),
             expiring: Cursor::default(),
             lazy: LazyFree::default(),
+            loaded: false,
             track_expired: false,
             expired: Vec::new(),
             stats: Stats::default(),
@@ -348,6 +352,24 @@ impl Db {
     /// strings above [`crate::limits::INLINE_VALUE`] own isn't in it.
     pub fn bytes(&self) -> usize {
         self.sum.bytes
+    }
+
+    /// A command of this slot has been executed.
+    #[inline]
+    pub fn note_load(&mut self, slot: Slot, ticks: u64, bytes_in: usize, bytes_out: usize) {
+        self.loaded = true;
+        self.table_mut(slot).load.note(ticks, bytes_in, bytes_out);
+    }
+
+    /// What a slot has cost.
+    pub fn load(&self, slot: Slot) -> Load {
+        self.table(slot).load
+    }
+
+    pub(super) fn reset_loads(&mut self) {
+        if std::mem::take(&mut self.loaded) {
+            self.tables.iter_mut().for_each(|table| table.load = Load::NONE);
+        }
     }
 
     // ---- looking
@@ -577,6 +599,10 @@ impl Db {
         (self.used, self.fading) = (Bitmap([0; SLOTS / 64]), Bitmap([0; SLOTS / 64]));
         self.sum = Tally { len: 0, volatile: 0, bytes: 0 };
         let tables = std::mem::replace(&mut self.tables, empty_tables());
+        if self.loaded {
+            let worked = tables.iter().enumerate().filter(|(_, table)| table.load != Load::NONE);
+            worked.for_each(|(slot, table)| self.tables[slot].load = table.load);
+        }
         Garbage::Database(Tables { tables, keys })
     }
 
@@ -589,6 +615,7 @@ impl Db {
     /// Puts a slot's table in; what the slot held comes back. The table must come from a keyspace
     /// with the same [`Hasher`].
     pub fn put_slot(&mut self, slot: SlotTable) -> SlotTable {
+        self.loaded |= slot.table.load != Load::NONE;
         let table = self.change(slot.slot, |table, _| std::mem::replace(table, slot.table));
         SlotTable { slot: slot.slot, table }
     }

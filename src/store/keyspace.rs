@@ -103,7 +103,10 @@ impl Keyspace {
     }
 
     pub fn reset_stats(&mut self) {
-        self.dbs.iter_mut().for_each(|db| db.stats = Stats::default());
+        for db in &mut self.dbs {
+            db.stats = Stats::default();
+            db.reset_loads();
+        }
     }
 
     /// Big things to free, wherever the owner likes.

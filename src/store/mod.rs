@@ -20,6 +20,7 @@ mod evict;
 mod expire;
 mod key;
 mod keyspace;
+mod load;
 mod owned;
 mod strings;
 mod table;
@@ -31,6 +32,7 @@ pub use evict::Policy;
 pub use expire::ExpireStep;
 pub use key::{Hasher, Key};
 pub use keyspace::Keyspace;
+pub use load::Load;
 pub use owned::{Garbage, Owned, OwnedValue};
 pub use walk::cursor_slot;
 

@@ -10,6 +10,7 @@ use super::array::Array;
 use super::bucket::{Bucket, WIDTH, prefetch, tag_of};
 use super::entry::Entry;
 use super::key::{Hasher, Key};
+use super::load::Load;
 use crate::util::rng::Rng;
 
 /// Split above 12/2 entries a bucket, merge below 5/2. Chains cost less memory than emptier buckets:
@@ -31,9 +32,12 @@ pub(super) struct Table {
     units: u32,
     /// Buckets in chains.
     chained: u32,
+    /// What the slot has cost.
+    pub load: Load,
 }
 
-const _: () = assert!(size_of::<Table>() == 32);
+// a cache line
+const _: () = assert!(size_of::<Table>() == 64);
 
 /// Where an entry stands, until the table next gains or loses an entry.
 #[derive(Clone, Copy)]
@@ -72,7 +76,7 @@ fn base(n: usize) -> usize {
 
 impl Table {
     pub const fn new() -> Table {
-        Table { buckets: Array::new(), len: 0, volatile: 0, units: 0, chained: 0 }
+        Table { buckets: Array::new(), len: 0, volatile: 0, units: 0, chained: 0, load: Load::NONE }
     }
 
     #[inline]

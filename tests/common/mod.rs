@@ -8,11 +8,22 @@ pub mod ports;
 pub mod resp;
 pub mod server;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Whether the longer proofs were asked for (`tests/run --long`).
 pub fn long() -> bool {
     std::env::var_os("SHOAL_LONG").is_some_and(|v| v == "1")
+}
+
+/// The python that has redis-py: `tests/run` makes it.
+pub fn python() -> PathBuf {
+    let made = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin/python");
+    match std::env::var_os("SHOAL_PYTHON") {
+        Some(path) => PathBuf::from(path),
+        None if made.exists() => made,
+        None => PathBuf::from("python3"),
+    }
 }
 
 /// Calls `probe` until it gives something or `limit` has passed.

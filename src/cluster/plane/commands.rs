@@ -3,6 +3,7 @@
 
 use super::Plane;
 use super::effect::{Answer, Command};
+use super::handoff::UNDER_WAY;
 use super::handshake::meet_address;
 use super::manual::Manner;
 use super::node::Key;
@@ -10,6 +11,20 @@ use super::out::Want;
 use crate::cluster::conf;
 use crate::resp::Args;
 use crate::util::num::parse_i64;
+
+/// What changes who owns slots, or what a shard's keys decide: not while slots are between two shards.
+const UNSETTLING: &[&[u8]] = &[
+    b"addslots",
+    b"addslotsrange",
+    b"delslots",
+    b"delslotsrange",
+    b"failover",
+    b"flushslots",
+    b"forget",
+    b"replicate",
+    b"reset",
+    b"setslot",
+];
 
 pub type Outcome = Result<Answer, String>;
 
@@ -26,7 +41,11 @@ impl Plane {
         let args = command.words.as_args();
         let name = args.get(0).map(<[u8]>::to_ascii_lowercase).unwrap_or_default();
         let id = args.get(1).unwrap_or_default();
+        if self.is_handing() && UNSETTLING.contains(&name.as_slice()) {
+            return Err(UNDER_WAY.into());
+        }
         match (name.as_slice(), args.len()) {
+            (b"handoff", 3..) => self.hand_off(l, args, command.front),
             (b"meet", 3 | 4) => self.cluster_meet(l, args),
             (b"forget", 2) => self.forget(l, id).map(|()| Answer::Ok),
             (b"addslots" | b"delslots", 2..) => self.single_slots(l, args, name == b"delslots"),

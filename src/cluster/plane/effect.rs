@@ -110,6 +110,8 @@ pub struct Heartbeat {
     pub data_age_ms: u64,
     /// Writes are on hold for a manual failover; `offset` will not move while they are.
     pub paused: bool,
+    /// The last handoff of slots that it has taken up, with all that came and went by it.
+    pub era: u64,
 }
 
 /// A CLUSTER subcommand for a local node, with what only its shard knows.
@@ -121,12 +123,18 @@ pub struct Command {
     pub keys: u64,
     /// Keys in the slot that SETSLOT names.
     pub slot_keys: u64,
+    /// It came by a front door, which is no node.
+    pub front: bool,
 }
 
 /// What a CLUSTER subcommand answers when it is no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Ok,
+    /// OK, as soon as [`Plane::settled`] is at this handoff.
+    ///
+    /// [`Plane::settled`]: super::Plane::settled
+    Handed(u64),
     Int(i64),
     /// A simple string.
     Status(String),

@@ -23,6 +23,7 @@ mod epochs;
 mod failure;
 mod gossip;
 mod group;
+mod handoff;
 mod handshake;
 #[cfg(debug_assertions)]
 mod invariants;
@@ -46,6 +47,7 @@ mod trunk;
 pub use effect::{Answer, Command, Effect, Heartbeat, LinkId, LinkInfo, Source};
 pub use setup::{LocalSetup, Setup};
 
+use super::handoff::Handoff;
 use crate::config::Config;
 use crate::limits;
 use crate::util::rng::Rng;
@@ -78,6 +80,8 @@ pub struct Plane {
     packets: u64,
     /// Statements of local nodes that were made.
     statements: u64,
+    /// The last handoff of slots between local nodes.
+    handoff: Arc<Handoff>,
     /// A vote or an offset came: look at elections before this handle call ends.
     reconsider: bool,
     /// A group has come to know a foreign node: look whether others know it before this call ends.

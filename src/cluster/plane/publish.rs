@@ -65,6 +65,7 @@ impl Plane {
         let nodes = keys.iter().map(|key| self.view_node(g, *key, &index)).collect();
         let owner = |slot| group.owner(slot).map_or(UNASSIGNED, |key| index.of(key));
         let mut view = View::new(self.views, group.current_epoch, nodes, owner);
+        view.handoff = self.handoff.clone();
         view.ok = group.ok;
         view.reads_when_down = self.conf.cluster_allow_reads_when_down;
         view.pubsubshard_when_down = self.conf.cluster_allow_pubsubshard_when_down;

@@ -62,6 +62,7 @@ impl Plane {
             views: 0,
             packets: 0,
             statements: 0,
+            handoff: Arc::default(),
             reconsider: false,
             mingled: true,
             #[cfg(debug_assertions)]

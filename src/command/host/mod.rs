@@ -13,12 +13,13 @@ pub use spikes::{Series, Spikes};
 pub use timing::Timing;
 
 use crate::config::{Config, ConfigError, Directive, Live};
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
+use crate::slot::SLOTS;
 use crate::util::rng::Rng;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The version of Redis whose behaviour this is: clients decide by it what they may send.
 pub const COMPATIBLE_VERSION: &str = "7.0.15";
@@ -120,6 +121,18 @@ pub struct Registers {
     pub shutdown: Ending,
     /// One a shard: when it last saved, in unix seconds; 0 not yet.
     saved: Vec<AtomicU64>,
+    /// One a slot, from when the first is asked for.
+    slot_rates: OnceLock<Box<[SlotRate]>>,
+}
+
+/// How busy a slot keeps the shard that owns it, which writes this.
+#[derive(Debug, Default)]
+pub struct SlotRate {
+    /// Nanoseconds a second of its commands' own time, and how many of them in 1000 seconds.
+    pub cpu_ns: Counter,
+    pub commands_milli: Counter,
+    /// When it last came from a sibling, in ms; 0 never.
+    pub moved_ms: Counter,
 }
 
 /// What one shard notes of slow commands and events.
@@ -139,6 +152,10 @@ impl Registers {
     /// When this shard last saved.
     pub fn saved(&self, shard: usize) -> &AtomicU64 {
         &self.saved[shard]
+    }
+
+    pub fn slot_rates(&self) -> &[SlotRate] {
+        self.slot_rates.get_or_init(|| (0..SLOTS).map(|_| SlotRate::default()).collect())
     }
 
     pub fn slow_log(&self, shard: usize) -> MutexGuard<'_, SlowLog> {

@@ -138,7 +138,7 @@ mod tests {
             "errorstat_ERR:count=2",
             "errorstat_WRONGTYPE:count=1",
             "latency_percentiles_usec_get:p50=3.000,p99=5.000,p99.9=5.000",
-            "shard0:port=6379,slots=16384,keys=0,clients=3,ops=0",
+            "shard0:port=6379,slots=16384,keys=0,clients=3,ops=0,slot_usec=0,slot_ops=0,busy_usec=0",
         ] {
             assert!(all.contains(&format!("\r\n{line}\r\n")), "{line} in {all}");
         }

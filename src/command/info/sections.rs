@@ -8,6 +8,7 @@ use crate::command::ctx::Ctx;
 use crate::command::host::{COMPATIBLE_VERSION, Timing, VERSION};
 use crate::command::table;
 use crate::metrics::Metrics;
+use crate::slot::{SLOTS, Slot};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
@@ -319,14 +320,22 @@ pub fn keyspace(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
 pub fn shards(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     for shard in f.shards.clone() {
         let m = &ctx.host.metrics[shard];
-        let slots = ctx.view.ranges(ctx.view.local_index(shard));
-        let slots: usize = slots.iter().map(|(from, to)| (to - from) as usize + 1).sum();
+        let index = ctx.view.local_index(shard);
+        let slots: Vec<Slot> =
+            (0..SLOTS as Slot).filter(|slot| ctx.view.owner_index(*slot) == index).collect();
+        // what they cost of a second: their commands' own time, and how many commands that were
+        let rates = if ctx.host.cluster { ctx.host.registers.slot_rates() } else { &[] };
+        let rates = || slots.iter().filter_map(|slot| rates.get(*slot as usize));
         let line = format!(
-            "port={},slots={slots},keys={},clients={},ops={}",
+            "port={},slots={},keys={},clients={},ops={},slot_usec={},slot_ops={},busy_usec={}",
             ctx.view.local_node(shard).port,
+            slots.len(),
             f.keys(ctx, shard),
             m.clients.get(),
-            m.rates[0].get()
+            m.rates[0].get(),
+            rates().map(|rate| rate.cpu_ns.get()).sum::<u64>() / 1000,
+            rates().map(|rate| rate.commands_milli.get()).sum::<u64>() / 1000,
+            m.busy_ns.get() / 1000,
         );
         out.put(&format!("shard{shard}"), line);
     }

@@ -9,7 +9,16 @@ const DOCS: &str = include_str!("docs.golden");
 const KEYS: &str = include_str!("keys.golden");
 
 /// What 7.0.15 has not, or has otherwise.
-const NEWER: [&str; 5] = ["client|no-touch", "client|setinfo", "cluster|myshardid", "zrank", "zrevrank"];
+const NEWER: [&str; 8] = [
+    "client|no-touch",
+    "client|setinfo",
+    "cluster|balance",
+    "cluster|handoff",
+    "cluster|myshardid",
+    "cluster|slot-stats",
+    "zrank",
+    "zrevrank",
+];
 
 /// The text of one RESP value; returns the bytes after it.
 fn show<'a>(resp: &'a [u8], out: &mut String) -> &'a [u8] {

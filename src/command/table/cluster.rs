@@ -1,11 +1,11 @@
 //! The cluster.
 
 use super::row::*;
-use crate::command::cluster_cmd;
 use crate::command::spec::Route::All;
 use crate::command::spec::Run::Here;
 use crate::command::spec::flag::{ADMIN, FAST, LOADING, NO_ASYNC_LOADING, NOSCRIPT, STALE};
 use crate::command::spec::{Arg, Join, KeySpec, Run, Spec, Verb, acl};
+use crate::command::{cluster_cmd, slot_stats};
 
 const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec], run: Run) -> Spec {
     new("cluster", name, arity, flags, keys, run)
@@ -46,6 +46,19 @@ const SLOT_STATES: &[Arg] = &[
     word("stable", "STABLE"),
 ];
 
+const SLOT_FILTERS: &[Arg] = &[
+    block("slotsrange", &[int("start-slot"), int("end-slot")]).after("SLOTSRANGE"),
+    block(
+        "orderby",
+        &[
+            text("metric"),
+            int("limit").after("LIMIT").opt(),
+            one_of("order", &[word("asc", "ASC"), word("desc", "DESC")]).opt(),
+        ],
+    )
+    .after("ORDERBY"),
+];
+
 const CLUSTER_SUBS: &[Spec] = &[
     row("cluster|addslots", -3, ADMIN | NO_ASYNC_LOADING | STALE, &[], PLANE)
         .doc(
@@ -61,6 +74,18 @@ const CLUSTER_SUBS: &[Spec] = &[
             "O(N) where N is the total number of the slots between the start slot and end slot arguments.",
         )
         .args(SLOT_RANGES),
+    row("cluster|balance", -2, ADMIN | NO_ASYNC_LOADING | STALE, &[], Run::Above(Verb::Balance))
+        .doc(
+            "7.0.15",
+            "Plans or makes the handoffs by which the shards of this host are equally busy. Only Shoal has it.",
+            "O(N*log(N)) where N is the total number of slots",
+        )
+        .tips(&["nondeterministic_output"])
+        .args(&[one_of(
+            "what",
+            &[word("plan", "PLAN"), word("dryrun", "DRYRUN"), word("apply", "APPLY")],
+        )
+        .opt()]),
     row("cluster|bumpepoch", 2, ADMIN | NO_ASYNC_LOADING | STALE, &[], PLANE)
         .doc("3.0.0", "Gives the node the newest config epoch.", "O(1)")
         .tips(&["nondeterministic_output"]),
@@ -106,6 +131,13 @@ const CLUSTER_SUBS: &[Spec] = &[
         .doc("3.0.0", "Lists keys of a slot.", "O(log(N)) where N is the number of requested keys")
         .tips(&["nondeterministic_output"])
         .args(&[int("slot"), int("count")]),
+    row("cluster|handoff", -4, ADMIN | NO_ASYNC_LOADING | STALE, &[], PLANE)
+        .doc(
+            "7.0.15",
+            "Gives slots to another shard of the same host. Only Shoal has it.",
+            "O(N) where N is the total number of the slots",
+        )
+        .args(&[block("slots_node-id", &[text("slot|from-to").many(), text("node-id")]).many()]),
     row("cluster|help", 2, LOADING | STALE, &[], Here(cluster_cmd::cluster_help)).doc(
         "5.0.0",
         "Explains the subcommands of CLUSTER.",
@@ -176,6 +208,14 @@ const CLUSTER_SUBS: &[Spec] = &[
         .replaced("`CLUSTER REPLICAS`", "5.0.0")
         .tips(&["nondeterministic_output"])
         .args(&[text("node-id")]),
+    row("cluster|slot-stats", -4, LOADING | STALE, &[], Here(slot_stats::slot_stats))
+        .doc(
+            "8.0.0",
+            "Tells what the slots of the node hold and cost.",
+            "O(N) where N is the number of slots, O(N*log(N)) to order them",
+        )
+        .tips(&["nondeterministic_output"])
+        .args(&[one_of("filter", SLOT_FILTERS)]),
     row("cluster|slots", 2, STALE, &[], Here(cluster_cmd::cluster_slots))
         .doc(
             "3.0.0",

@@ -1,8 +1,8 @@
 //! The loop of the bus's thread.
 
 use super::links::{Links, Settings};
-use super::save::{NodesConf, Progress, Saver};
-use super::{Event, Order};
+use super::save::{NodesConf, Saver};
+use super::{Event, Order, Progress};
 use crate::limits;
 use crate::net::clock;
 use crossbeam::queue::ArrayQueue;

@@ -4,9 +4,10 @@
 //! kept, slots are united, and answers are as many as clients wait for. So it needs no bound of its
 //! own, and the bus never waits for a shard.
 
-use crate::cluster::plane::{Answer, Effect, LinkId};
+use crate::cluster::plane::{Answer, Effect};
+use crate::shard::desk::Unsent;
 use crate::shard::mail::Ticket;
-use crate::shard::plane::{Answered, Letters};
+use crate::shard::plane::{self, Answered, Letters};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,31 +45,13 @@ impl Letterbox {
     }
 
     /// The answer to a question of this shard.
-    pub fn answer(&self, ticket: Ticket, outcome: Result<Answer, String>, unsent: &dyn Fn(LinkId) -> usize) {
-        let unsent = match &outcome {
-            Ok(Answer::Links(links)) => links.iter().map(|link| unsent(link.link)).collect(),
-            _ => Vec::new(),
-        };
-        self.put(|letters| letters.answers.push(Answered { ticket, outcome, unsent }));
+    pub fn answer(&self, ticket: Ticket, outcome: Result<Answer, String>, unsent: Unsent<'_>) {
+        let answered = Answered::new(ticket, outcome, unsent);
+        self.put(|letters| letters.answers.push(answered));
     }
 }
 
 /// Delivers one of the plane's effects to the shards that it is for.
 pub fn deliver(boxes: &[Letterbox], effect: Effect) {
-    match effect {
-        Effect::Publish { locals, view } => {
-            locals.iter().for_each(|&l| boxes[l].put(|letters| letters.view = Some(view.clone())));
-        }
-        Effect::DeleteSlots { local, slots } => boxes[local].put(|letters| letters.lost.unite(&slots)),
-        Effect::Flush { local } => boxes[local].put(|letters| letters.flush = true),
-        // no shard has subscribers, and no client could be told: the bus counts what came
-        Effect::Deliver { .. } => {}
-        // who lost its last slot to another node would copy all that it has from there
-        Effect::Replicate { local, of: Some(_) } => boxes[local].put(|letters| letters.flush = true),
-        // nobody copies from a node of this host, nor takes over from it
-        Effect::Replicate { of: None, .. } | Effect::PauseWrites { .. } | Effect::ResumeWrites { .. } => {}
-        Effect::Connect { .. } | Effect::Close { .. } | Effect::Send { .. } | Effect::Save { .. } => {
-            unreachable!("the bus carries these out itself")
-        }
-    }
+    plane::deliver(effect, |l, change| boxes[l].put(change));
 }

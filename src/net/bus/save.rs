@@ -3,6 +3,7 @@
 //! The lock is on the file itself, as Redis has it, so neither a second Shoal nor a redis-server
 //! starts with the same file. A file that replaces another is locked before it does.
 
+use super::Progress;
 use crate::limits;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -108,15 +109,6 @@ struct Shared {
     /// The newest version in the file, and on the disk.
     written: AtomicU64,
     saved: AtomicU64,
-}
-
-/// How far versions have got; 0 before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// In the file.
-    pub written: u64,
-    /// On the disk.
-    pub saved: u64,
 }
 
 #[derive(Default)]

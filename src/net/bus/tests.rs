@@ -1,6 +1,7 @@
+use super::Progress;
 use super::drive::{self, Driven, Plan};
 use super::links::{Links, Settings};
-use super::save::{NodesConf, Progress, Saver};
+use super::save::{NodesConf, Saver};
 use super::{Event, LinkId, Order, listen};
 use crate::cluster::wire::{self, Header, Message, Packet, mflag};
 use bytes::Bytes;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod failing;
+mod handing;
 mod joining;
 mod moving;
 mod net;

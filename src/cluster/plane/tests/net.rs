@@ -20,7 +20,7 @@ pub const TIMEOUT: u64 = 1000;
 
 /// A CLUSTER subcommand for a shard with so many keys, all of them in the slot that is spoken of.
 pub fn command(line: &str, keys: u64) -> Command {
-    Command { words: OwnedArgs::new(line.split_whitespace()), keys, slot_keys: keys }
+    Command { words: OwnedArgs::new(line.split_whitespace()), keys, slot_keys: keys, ..Command::default() }
 }
 
 pub struct Host {
@@ -207,7 +207,8 @@ impl Net {
         match event {
             Event::Tick => {
                 for l in 0..host.beats.len() {
-                    if let Some(beat) = host.beats[l] {
+                    if let Some(mut beat) = host.beats[l] {
+                        beat.era = host.views[l].as_ref().map_or(0, |view| view.handoff.era);
                         host.plane.handle_heartbeat(l, beat, now);
                     }
                 }
@@ -417,7 +418,7 @@ impl Net {
             self.run(1);
         }
         match answer {
-            Ok(Answer::Ok) => "OK".into(),
+            Ok(Answer::Ok | Answer::Handed(_)) => "OK".into(),
             Ok(Answer::Int(n)) => n.to_string(),
             Ok(Answer::Status(text)) => text,
             Ok(Answer::Id(id)) => String::from_utf8_lossy(&id).into_owned(),

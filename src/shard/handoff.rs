@@ -1,0 +1,202 @@
+//! Handoff: slots of ours become a sibling's, or the other way round, by moving their tables' pointers.
+//!
+//! The plane decides, and a view tells of it ([`View::handoff`]): its era counts handoffs, and no shard
+//! is ever more than one era behind another. A shard takes an era up at once:
+//!
+//! - What it gives is packed into a [`Parcel`] and mailed before anything that follows. A slot on loan
+//!   goes when it is back.
+//! - What it gets counts as lent until the parcel is there: commands that need it wait.
+//! - A client with commands on their way to siblings waits until they are answered ([`Hold::Order`]), for
+//!   a command that takes the new way must not overtake one that took the old.
+//!
+//! Batches carry the era by which they were addressed. One that is ahead of its receiver waits until the
+//! receiver has caught up; in one that is behind, what the receiver has given away goes back to its sender
+//! (`bounce`), who sends it where it belongs now. Loans that were asked for by an older era are refused, and
+//! begin anew: so none waits at a shard of the new era for a slot while it keeps one from another.
+//!
+//! [`Hold::Order`]: crate::session::Hold::Order
+
+use super::Shard;
+use super::mail::{Mail, Parcel};
+use crate::cluster::view::View;
+use crate::session::Hold;
+use crate::slot::Slot;
+use crate::store::Garbage;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a shard knows of handoffs.
+#[derive(Default)]
+pub(super) struct Handoffs {
+    /// The last one that it has taken up.
+    pub(super) era: u64,
+    /// Slots that are ours and still on their way.
+    awaited: usize,
+    /// Batches of ours that no sibling has answered, and how many of them are of an older era.
+    pub(super) unanswered: usize,
+    old: usize,
+    /// Slots that go to a sibling when they are back from a loan.
+    leaving: HashMap<Slot, usize>,
+    /// By sibling: the last era in which we gave it something.
+    gave: Vec<u64>,
+    /// By sibling: the era in which we last returned something to it.
+    returned: Vec<u64>,
+    /// Leaves before all other mail.
+    pub(super) first: Vec<(usize, Mail)>,
+    /// The plane waits for this shard, and need not any more.
+    pub(super) tell: bool,
+}
+
+impl Shard {
+    /// The last handoff that is over here: nothing is on its way to us, nothing is still to go, and no
+    /// command of ours is still looking for an older owner. (If one were, and the slot came back to that
+    /// owner, a later command could be there before it.)
+    pub(super) fn settled_era(&self) -> u64 {
+        let h = &self.handoffs;
+        h.era - (h.awaited > 0 || h.old > 0 || !h.leaving.is_empty()) as u64
+    }
+
+    /// Whether the plane should have a heartbeat before the next one is due.
+    pub fn beats_early(&mut self) -> bool {
+        std::mem::take(&mut self.handoffs.tell)
+    }
+
+    /// Takes up a view that nobody has taken back since.
+    pub(super) fn take_view(&mut self, view: Arc<View>) {
+        if view.version < self.view.version {
+            return;
+        }
+        self.at.calm = !self.at.cluster || view.is_calm(self.at.me);
+        self.view = view;
+        if self.view.handoff.era > self.handoffs.era {
+            self.take_up_handoff();
+        }
+    }
+
+    #[cold]
+    fn take_up_handoff(&mut self) {
+        let (me, handoff) = (self.at.me, self.view.handoff.clone());
+        assert_eq!(handoff.era, self.handoffs.era + 1, "the plane waits for all shards");
+        // batches that were addressed by the old view
+        for (to, batch) in self.outbox.iter_mut().enumerate() {
+            self.handoffs.first.extend(batch.take().map(|batch| (to, Mail::Requests(batch))));
+        }
+        self.handoffs.era = handoff.era;
+        self.handoffs.old = self.handoffs.unanswered;
+        self.order_clients();
+        for m in handoff.moves.iter().filter(|m| m.from == me) {
+            self.handoffs.gave.resize(self.at.shards, 0);
+            self.handoffs.gave[m.to] = handoff.era;
+            let (lent, here): (Vec<Slot>, Vec<Slot>) = m.slots.iter().partition(|s| self.is_lent(*s));
+            self.handoffs.leaving.extend(lent.into_iter().map(|slot| (slot, m.to)));
+            self.give(here, m.to);
+        }
+        for m in handoff.moves.iter().filter(|m| m.to == me) {
+            self.handoffs.awaited += m.slots.len();
+            m.slots.iter().for_each(|slot| self.lend_out(slot));
+        }
+        self.refuse_old_wishes();
+        self.go_on_standing();
+        self.grant();
+        self.note_settled();
+    }
+
+    /// Clients whose commands are on their way to siblings wait for the replies.
+    fn order_clients(&mut self) {
+        for (_, session) in self.clients.iter_mut().filter(|(_, s)| !s.pipeline.is_empty()) {
+            session.in_order = true;
+            if session.hold == Hold::None {
+                session.hold = Hold::Order;
+            }
+        }
+    }
+
+    /// Sends slots that are here to the sibling that owns them now.
+    fn give(&mut self, slots: Vec<Slot>, to: usize) {
+        if !slots.is_empty() {
+            let parcel = self.pack(slots);
+            self.handoffs.first.push((to, Mail::Handoff(parcel)));
+        }
+    }
+
+    /// Takes out all that this shard keeps by slot.
+    fn pack(&mut self, slots: Vec<Slot>) -> Box<Parcel> {
+        let tables = self.take_tables(&slots);
+        Box::new(Parcel { view: self.view.clone(), slots, tables })
+    }
+
+    /// Slots that a sibling had of ours by the old era: the tables, with all that was kept by slot.
+    pub(super) fn unpack(&mut self, parcel: Parcel) {
+        let Parcel { view, slots, tables } = parcel;
+        self.take_view(view);
+        let me = self.view.local_index(self.at.me);
+        for (i, tables) in tables.into_iter().enumerate() {
+            let db = self.ks.db_mut(i);
+            for table in tables {
+                // the cluster may have taken it from us while it was on its way
+                let leftover = match self.view.owner_index(table.slot()) == me {
+                    true => db.put_slot(table),
+                    false => table,
+                };
+                if leftover.len() > 0 {
+                    self.metrics.dirty.add(leftover.len() as u64);
+                    db.leave(Garbage::Slot(leftover));
+                }
+            }
+        }
+        slots.iter().for_each(|slot| self.note_moved(*slot));
+        self.handoffs.awaited -= slots.len();
+        self.unlend(&slots);
+        self.note_settled();
+    }
+
+    /// Slots are back from a loan: those that are a sibling's by now go on.
+    pub(super) fn give_returned(&mut self, slots: &[Slot]) {
+        if self.handoffs.leaving.is_empty() {
+            return;
+        }
+        for slot in slots {
+            if let Some(to) = self.handoffs.leaving.remove(slot) {
+                self.give(vec![*slot], to);
+            }
+        }
+        self.note_settled();
+    }
+
+    /// A batch of ours, addressed in this era, has been answered.
+    #[inline]
+    pub(super) fn note_answered(&mut self, era: u64) {
+        self.handoffs.unanswered -= 1;
+        if era < self.handoffs.era {
+            self.handoffs.old -= 1;
+            self.note_settled();
+        }
+    }
+
+    fn note_settled(&mut self) {
+        self.handoffs.tell |= self.settled_era() == self.handoffs.era;
+    }
+
+    /// Something that `from` sent by an older era goes back to it, and all that it sent by that behind it
+    /// does, too: a command must not overtake one of the same client that goes back.
+    pub(super) fn note_returned(&mut self, from: usize) {
+        self.handoffs.returned.resize(self.at.shards, 0);
+        self.handoffs.returned[from] = self.handoffs.era;
+    }
+
+    /// Whether what `from` sent by an older era goes back in any case.
+    pub(super) fn returns_all(&self, from: usize) -> bool {
+        self.handoffs.returned.get(from) == Some(&self.handoffs.era)
+    }
+
+    /// Whether something went from here to a sibling after this era.
+    pub(super) fn has_given_since(&self, era: u64) -> bool {
+        self.handoffs.gave.iter().any(|gave| *gave > era)
+    }
+
+    /// A loan of ours was refused: it is of an older era.
+    pub(super) fn refused(&mut self, loan: u64, view: Arc<View>) {
+        self.take_view(view);
+        self.begin_loan_again(loan);
+    }
+}
