@@ -100,7 +100,7 @@ impl Host {
         let dir = TempDir::new();
         let (file, ip) = (dir.0.join("shoal.conf"), &net.addresses[host]);
         let text = format!(
-            "port {}\nbind {ip}\ncluster-enabled yes\nshards 2\nprotected-mode no\ndir {}\n\
+            "port {}\nbind {ip}\nbind-source-addr {ip}\ncluster-enabled yes\nshards 2\nprotected-mode no\ndir {}\n\
              cluster-node-timeout 5000\n",
             net.base,
             dir.0.display()
