@@ -83,15 +83,28 @@ impl SlotSet {
 
     /// The slots as inclusive ranges, ascending and apart.
     pub fn ranges(&self) -> impl Iterator<Item = (Slot, Slot)> + '_ {
-        let mut slots = self.iter().peekable();
+        let mut at = 0;
         std::iter::from_fn(move || {
-            let first = slots.next()?;
-            let mut last = first;
-            while let Some(next) = slots.next_if(|next| *next == last + 1) {
-                last = next;
-            }
-            Some((first, last))
+            let first = self.find(at, true)?;
+            at = self.find(first, false).unwrap_or(SLOTS);
+            Some((first as Slot, (at - 1) as Slot))
         })
+    }
+
+    /// The first slot from `at` on that is in, or that is not.
+    fn find(&self, at: usize, is_in: bool) -> Option<usize> {
+        let (words, bits) = (self.bits.as_chunks::<8>().0, u64::BITS as usize);
+        // what lies before `at` does not count
+        let mut mask = u64::MAX << (at % bits);
+        for (number, word) in words.iter().enumerate().skip(at / bits) {
+            let word = u64::from_le_bytes(*word);
+            let found = mask & if is_in { word } else { !word };
+            if found != 0 {
+                return Some(number * bits + found.trailing_zeros() as usize);
+            }
+            mask = u64::MAX;
+        }
+        None
     }
 
     /// The bitmap as numbers whose bit `i` is the `i`th slot of each.

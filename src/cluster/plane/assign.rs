@@ -183,6 +183,7 @@ impl Plane {
         self.groups[g].del_slot(slot);
         self.groups[g].add_slot(to, slot);
         self.groups[g].unclaimed.remove(slot);
+        self.locals[l].taken.remove(&slot);
         if let Some(owner) = owner.filter(|_| to == own) {
             self.locals[l].taken.insert(slot, owner);
         }

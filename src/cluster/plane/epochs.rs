@@ -10,8 +10,13 @@ impl Plane {
     /// Whether it got one. Right only where a collision is worth less than a vote: when a slot has been
     /// imported, and for a takeover.
     pub(super) fn bump_epoch(&mut self, l: usize) -> bool {
-        let (mine, max) = (self.me(l).config_epoch, self.group(l).max_epoch());
-        if mine != 0 && mine == max {
+        let (mine, max, own) = (self.me(l).config_epoch, self.group(l).max_epoch(), self.locals[l].key);
+        // shared with somebody who took it at the same time, it wins nothing
+        let shared = self
+            .group(l)
+            .iter()
+            .any(|(key, node)| key != own && node.is_master() && node.config_epoch == mine);
+        if mine != 0 && mine == max && !shared {
             return false;
         }
         self.next_epoch(l);

@@ -63,6 +63,11 @@ impl Local {
         }
     }
 
+    /// Whether this foreign node's claim to a slot of ours is old news, whatever its epoch.
+    pub fn defends(&self, slot: Slot, from: Key) -> bool {
+        self.taken.get(&slot) == Some(&from) && !self.migrating.contains_key(&slot)
+    }
+
     /// A node is gone: no slot moves to or from it.
     pub fn close_slots_of(&mut self, key: Key) {
         self.migrating.retain(|_, to| *to != key);

@@ -38,15 +38,17 @@ impl Plane {
     /// A node claims slots that were taken from it by hand, and by a newer epoch than ours: it got that
     /// before it heard of it, by BUMPEPOCH or because our epochs collided. By the rules the slots would
     /// go back to it, and when it hears next that it has given them away, nobody claims them any more.
-    /// Who moves slots by hand means it: our claim becomes the newest.
+    /// Who moves slots by hand means it: our claim becomes the newest. Not when it is on its way back.
     fn defend(&mut self, g: usize, key: Key, header: &Header) {
         for l in self.members(g) {
-            let taken = &mut self.locals[l].taken;
-            if taken.is_empty() {
+            let (group, local) = (&self.groups[g], &mut self.locals[l]);
+            if local.taken.is_empty() {
                 continue;
             }
-            taken.retain(|slot, from| *from != key || header.slots.contains(*slot));
-            let claimed = taken.values().any(|from| *from == key);
+            local.taken.retain(|slot, from| {
+                group.owner(*slot) == Some(local.key) && (*from != key || header.slots.contains(*slot))
+            });
+            let claimed = local.taken.keys().any(|slot| local.defends(*slot, key));
             if claimed && header.config_epoch >= self.me(l).config_epoch && self.bump_epoch(l) {
                 self.broadcast_pong(l, false);
             }
@@ -97,8 +99,8 @@ impl Plane {
             let newer =
                 group.is_unclaimed(slot) || owner.is_some_and(|owner| group[owner].config_epoch < epoch);
             let ours = owner.and_then(|owner| group[owner].local);
-            let taken = ours.is_some_and(|l| self.locals[l].taken.get(&slot) == Some(&key));
-            if importing.contains(slot) || taken || !newer {
+            let defended = ours.is_some_and(|l| self.locals[l].defends(slot, key));
+            if importing.contains(slot) || defended || !newer {
                 continue;
             }
             if let Some(owner) = group.del_slot(slot) {

@@ -73,6 +73,51 @@ fn epochs_that_rise_beside_a_move_do_not_undo_it() {
 }
 
 #[test]
+fn an_import_outruns_its_source() {
+    let mut net = created(71, &[1, 1, 1]);
+    let [first, second, third] = [0, 1, 2].map(|h| net.id(h, 0));
+    // who imports has the greatest epoch already, and needs no new one
+    net.cli(0, 0, "bumpepoch");
+    net.run(2 * TIMEOUT);
+    net.ok(0, 0, &format!("setslot 6000 importing {second}"));
+    net.ok(1, 0, &format!("setslot 6000 migrating {first}"));
+    net.ok(1, 0, &format!("setslot 12000 importing {third}"));
+    // and the source takes one for another slot before it hears of that
+    net.part_one_way(0, 1);
+    net.ok(0, 0, &format!("setslot 6000 node {first}"));
+    net.ok(1, 0, &format!("setslot 12000 node {second}"));
+    net.run(TIMEOUT / 2);
+    assert_eq!(owner(&net, 0, 0, 6000), first);
+    net.heal();
+    net.ok(1, 0, &format!("setslot 6000 node {first}"));
+    net.until(5 * TIMEOUT, "all agree", |net| agreed(net, 6000, &first) && agreed(net, 12000, &second));
+    assert!(net.hosts[0].deleted.is_empty(), "keys that have just come stay");
+}
+
+#[test]
+fn a_slot_may_go_back_at_once() {
+    let mut net = created(72, &[1, 1, 1]);
+    let [first, second] = [0, 1].map(|h| net.id(h, 0));
+    // the first one never hears that the second one has let it go
+    net.part_one_way(1, 0);
+    net.ok(0, 0, &format!("setslot 6000 importing {second}"));
+    net.ok(1, 0, &format!("setslot 6000 migrating {first}"));
+    net.ok(0, 0, &format!("setslot 6000 node {first}"));
+    net.ok(1, 0, &format!("setslot 6000 node {first}"));
+    net.ok(1, 0, &format!("setslot 6000 importing {first}"));
+    net.ok(0, 0, &format!("setslot 6000 migrating {second}"));
+    net.run(TIMEOUT / 4);
+    net.heal();
+    net.ok(1, 0, &format!("setslot 6000 node {second}"));
+    net.until(TIMEOUT / 2, "it is back", |net| agreed(net, 6000, &second));
+    net.ok(0, 0, &format!("setslot 6000 node {second}"));
+    let epoch = net.view(2, 0).current_epoch;
+    net.run(4 * TIMEOUT);
+    assert!(agreed(&net, 6000, &second), "{}", net.show());
+    assert_eq!(net.view(2, 0).current_epoch, epoch, "and nobody fights for it");
+}
+
+#[test]
 fn what_is_lost_with_keys_in_it_is_deleted() {
     let mut net = created(63, &[1, 1, 1]);
     let (first, second) = (net.id(0, 0), net.id(1, 0));
