@@ -18,6 +18,7 @@ pub mod value;
 
 // [2] state
 pub mod cluster;
+pub mod migrate;
 pub mod persist;
 pub mod store;
 

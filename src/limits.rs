@@ -177,3 +177,14 @@ pub const BALANCE_FINE: u64 = 50;
 /// Descriptors that a host needs besides its clients', and each of its shards.
 pub const OWN_FILES: u64 = 32;
 pub const SHARD_FILES: u64 = 16;
+/// MIGRATEs of one shard that are under way at once; further ones wait.
+pub const MIGRATE_AT_ONCE: usize = 32;
+/// Bytes of values that a shard writes for MIGRATE before it looks at its clients again.
+pub const MIGRATE_STEP: usize = 32 * 1024;
+/// Bytes for one target that may wait for its socket.
+pub const MIGRATE_WINDOW: usize = 512 * 1024;
+/// Longest line of a target's reply that is kept, as in Redis.
+pub const MIGRATE_LINE: usize = 1023;
+/// Connections to targets that are kept for the next MIGRATE, and for how long, as in Redis.
+pub const MIGRATE_LINKS: usize = 64;
+pub const MIGRATE_LINK_MS: u64 = 10_000;

@@ -188,6 +188,16 @@ impl View {
         self.owner(slot).and_then(|n| n.local)
     }
 
+    /// Whether this view is for local shard `shard`.
+    pub fn has_local(&self, shard: usize) -> bool {
+        self.locals.get(shard).is_some_and(|node| *node != UNASSIGNED)
+    }
+
+    /// Whether every slot has the same owner as in `other`, by the same index.
+    pub fn owns_as(&self, other: &View) -> bool {
+        self.owners == other.owners
+    }
+
     /// The slots of node `index` as inclusive ranges, ascending.
     pub fn ranges(&self, index: NodeIndex) -> Vec<(Slot, Slot)> {
         let mut out: Vec<(Slot, Slot)> = Vec::new();

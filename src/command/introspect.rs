@@ -396,9 +396,11 @@ fn arguments(out: &mut Reply<'_>, args: &[Arg]) {
     out.array(args.len());
     for a in args {
         let compound = matches!(a.kind, "oneof" | "block");
+        // MIGRATE's empty key is a word that stands for itself, and has no letters
+        let has_token = !a.token.is_empty() || a.kind == "pure-token";
         let parts = 2
             + (a.key_spec >= 0) as usize
-            + !a.token.is_empty() as usize
+            + has_token as usize
             + !a.since.is_empty() as usize
             + !a.deprecated_since.is_empty() as usize
             + (a.flags != 0) as usize
@@ -409,9 +411,10 @@ fn arguments(out: &mut Reply<'_>, args: &[Arg]) {
         if a.key_spec >= 0 {
             number(out, "key_spec_index", a.key_spec as i64);
         }
-        for (name, value) in
-            [("token", a.token), ("since", a.since), ("deprecated_since", a.deprecated_since)]
-        {
+        if has_token {
+            text(out, "token", a.token);
+        }
+        for (name, value) in [("since", a.since), ("deprecated_since", a.deprecated_since)] {
             if !value.is_empty() {
                 text(out, name, value);
             }

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod latency;
 pub mod list;
 pub mod memory;
+pub mod migrate;
 pub mod rdb;
 pub mod sampling;
 pub mod save;

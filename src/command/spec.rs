@@ -32,6 +32,7 @@ pub enum Verb {
     ClientReply,
     ClientUnblock,
     ClientUnpause,
+    Migrate,
     /// A subcommand of CLUSTER that the host's plane answers.
     Plane,
     /// CLUSTER BALANCE, which the plane may have to carry out.
@@ -46,6 +47,8 @@ pub enum Route {
     Local,
     /// The shard that owns its keys; they must all be in one slot.
     Keys,
+    /// As `Keys`, each owner for its own; the client waits until all have answered (MIGRATE).
+    Away,
     /// Split by owner (keys every `step` arguments), replies joined.
     Split { step: u8, join: Join },
     /// Every shard executes it, replies joined.
@@ -61,6 +64,8 @@ pub enum Join {
     Sum,
     /// `OK` when all say so, else the first error.
     Ok,
+    /// `OK` when one says so.
+    Moved,
     /// Array elements go back to the places of their keys.
     Places,
     /// Arrays are concatenated.

@@ -13,6 +13,7 @@ use super::bus::host as bus;
 use super::bus::letters::Letterbox;
 use super::conn::{Conns, tag};
 use super::doors::Doors;
+use super::link::{Links, News};
 use super::load::{self, Share, Tally};
 use super::mailbox::Post;
 use super::ring::{Completion, Peer, Ring, Sizes};
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::limits;
 use crate::session::Door;
 use crate::shard::mail::Mail;
+use crate::shard::moving::LinkEvent;
 use crate::shard::plane::Question;
 use crate::shard::{Input, Setup, Shard};
 use crate::store::Garbage;
@@ -139,6 +141,7 @@ pub struct Core {
     metrics: Arc<crate::metrics::Metrics>,
     shared: Arc<Shared>,
     conns: Conns,
+    links: Links,
     /// Its place is the tag of what it accepts. `None`: it is shut.
     listeners: Vec<(Option<Socket>, Door)>,
     /// Listeners that could not accept, for want of descriptors say.
@@ -258,6 +261,7 @@ impl Core {
             metrics,
             shared: plan.shared,
             conns: Conns::default(),
+            links: Links::default(),
             listeners: Vec::new(),
             deaf: Vec::new(),
             doors_seen: 0,
@@ -393,6 +397,7 @@ impl Core {
         self.end_streams();
         self.tick_if_due();
         self.do_chores();
+        self.drive_links();
         self.send_mail();
         self.send_garbage();
         self.tell_plane();
@@ -414,6 +419,12 @@ impl Core {
                         self.received.push((number, buffer, len));
                     }
                 }
+                None if tag != BELL && Links::owns(tag) => {
+                    let bytes = self.ring.received(buffer, len).to_vec();
+                    self.ring.recycle([buffer]);
+                    let news = self.links.received(&mut self.ring, tag, &bytes, more);
+                    self.tell_of_link(news, &bytes);
+                }
                 None => {
                     self.ring.recycle([buffer]);
                     self.rung |= tag == BELL;
@@ -423,6 +434,10 @@ impl Core {
                 }
             },
             Completion::RecvEnded { tag, error } => {
+                if tag != BELL && Links::owns(tag) {
+                    let news = self.links.recv_ended(&mut self.ring, tag, error);
+                    return self.tell_of_link(news, &[]);
+                }
                 let Some((number, conn)) = self.conns.tagged(tag) else {
                     self.rung |= tag == BELL;
                     if tag == BELL {
@@ -438,26 +453,32 @@ impl Core {
                 }
             }
             Completion::Sent { tag, result, from, buf } => self.sent(tag, result, from, buf),
-            Completion::Accepted { tag, result, more } => {
-                let listener = &self.listeners[tag as usize].0;
-                match &result {
-                    // a door that was shut says so
-                    Err(e) if listener.is_none() || e.raw_os_error() == Some(libc::EINVAL) => return,
-                    Err(e) => tracing::warn!("Error accepting a client connection: {e}"),
-                    Ok(_) => {}
-                }
-                if !more && let Some(socket) = listener {
-                    match result.is_ok() {
-                        true => self.ring.accept(socket.as_raw_fd(), tag),
-                        // the cause may last: another try with each tick
-                        false => self.deaf.push(tag),
-                    }
-                }
-                if let Ok(fd) = result {
-                    self.accept(fd, tag as usize);
-                }
+            Completion::Accepted { tag, result, more } => self.accepted(tag, result, more),
+            Completion::Woken => {}
+            Completion::Writable { tag } => {
+                let news = self.links.writable(&mut self.ring, tag);
+                self.tell_of_link(news, &[]);
             }
-            Completion::Woken | Completion::Writable { .. } => {}
+        }
+    }
+
+    fn accepted(&mut self, tag: u64, result: io::Result<OwnedFd>, more: bool) {
+        let listener = &self.listeners[tag as usize].0;
+        match &result {
+            // a door that was shut says so
+            Err(e) if listener.is_none() || e.raw_os_error() == Some(libc::EINVAL) => return,
+            Err(e) => tracing::warn!("Error accepting a client connection: {e}"),
+            Ok(_) => {}
+        }
+        if !more && let Some(socket) = listener {
+            match result.is_ok() {
+                true => self.ring.accept(socket.as_raw_fd(), tag),
+                // the cause may last: another try with each tick
+                false => self.deaf.push(tag),
+            }
+        }
+        if let Ok(fd) = result {
+            self.accept(fd, tag as usize);
         }
     }
 
@@ -531,6 +552,28 @@ impl Core {
         let now = clock::now().ms();
         if until > now {
             std::thread::sleep(Duration::from_millis(until - now));
+        }
+    }
+
+    fn tell_of_link(&mut self, news: Option<News>, bytes: &[u8]) {
+        let (link, event) = match news {
+            None => return,
+            Some(News::Opened(link)) => (link, LinkEvent::Opened),
+            Some(News::Received(link)) => (link, LinkEvent::Received(bytes)),
+            Some(News::Sent(link, bytes)) => (link, LinkEvent::Sent(bytes)),
+            Some(News::Closed(link)) => (link, LinkEvent::Closed),
+        };
+        self.shard.link(link, event, clock::now());
+    }
+
+    /// Does what the shard wants of its links, which may give it more to want.
+    fn drive_links(&mut self) {
+        while self.shard.has_link_orders() {
+            let orders: Vec<_> = self.shard.take_link_orders().collect();
+            for order in orders {
+                let news = self.links.order(&mut self.ring, order);
+                self.tell_of_link(news, &[]);
+            }
         }
     }
 
@@ -696,7 +739,8 @@ impl Core {
 
     fn sent(&mut self, of: u64, result: io::Result<()>, from: usize, mut buf: Vec<u8>) {
         let Some((number, conn)) = self.conns.tagged(of) else {
-            return;
+            let news = self.links.sent(&mut self.ring, of, result, from, buf);
+            return self.tell_of_link(news, &[]);
         };
         conn.sending = false;
         if result.is_err() && !conn.dead {

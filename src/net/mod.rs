@@ -3,6 +3,7 @@
 //! - [`ring`]: one core's raw io_uring.
 //! - [`conn`]: one client's socket; bytes to and from a session, no RESP.
 //! - [`mailbox`]: mail between cores; [`baton`]: who runs a shard, its own core or one that needs it.
+//! - [`link`]: sockets that shards open to other servers.
 //! - [`listen`]: listening sockets; [`doors`]: the host's, which may move.
 //! - [`executor`]: one core's turn.
 //! - [`bus`]: links to other hosts, nodes.conf, the thread that drives the plane.
@@ -21,6 +22,7 @@ pub mod doors;
 pub mod executor;
 pub mod files;
 pub mod heap;
+pub mod link;
 pub mod listen;
 pub mod load;
 pub mod log;

@@ -204,6 +204,10 @@ fn joined(joining: &Joining, pick: u64, out: &mut Vec<u8>) {
     }
     match joining.join {
         Join::Ok => out.extend_from_slice(&parts[0].reply),
+        Join::Moved => {
+            let moved = parts.iter().find(|p| p.reply == b"+OK\r\n").unwrap_or(&parts[0]);
+            out.extend_from_slice(&moved.reply);
+        }
         Join::Sum | Join::Found => {
             let sum: i64 = parts.iter().map(|p| header(&p.reply).0).sum();
             out.extend_from_slice(format!(":{sum}\r\n").as_bytes());
@@ -341,6 +345,9 @@ mod tests {
             (Join::Sum, &[":2\r\n", ":40\r\n"], ":42\r\n"),
             (Join::Ok, &["+OK\r\n", "+OK\r\n"], "+OK\r\n"),
             (Join::Ok, &["+OK\r\n", "-OOM no\r\n"], "-OOM no\r\n"),
+            (Join::Moved, &["+NOKEY\r\n", "+OK\r\n"], "+OK\r\n"),
+            (Join::Moved, &["+NOKEY\r\n", "+NOKEY\r\n"], "+NOKEY\r\n"),
+            (Join::Moved, &["+OK\r\n", "-IOERR no\r\n"], "-IOERR no\r\n"),
             (Join::Found, &[":2\r\n", ":40\r\n"], ":42\r\n"),
             (Join::Found, &["-ERR none\r\n", "+OK\r\n"], "+OK\r\n"),
             (Join::Found, &["-ERR none\r\n", "-ERR none\r\n"], "-ERR none\r\n"),

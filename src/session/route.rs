@@ -1,9 +1,9 @@
 //! Where a command runs: a pure function over an immutable view.
 
 use super::state::Door;
-use crate::cluster::view::{Node, View};
+use crate::cluster::view::{Node, NodeIndex, View};
 use crate::command::error::ErrReply;
-use crate::command::spec::{Spec, flag};
+use crate::command::spec::{Run, Spec, Verb, flag, key};
 use crate::slot::Slot;
 
 /// What a shard is, to its router. Changes only with the view.
@@ -15,6 +15,8 @@ pub struct Place {
     pub cluster: bool,
     /// All slots of the shard are simply served; see [`View::is_calm`].
     pub calm: bool,
+    /// The node whose keys this shard holds a copy of.
+    pub copies: Option<NodeIndex>,
 }
 
 /// Who asks, and by which command.
@@ -26,12 +28,26 @@ pub struct Visitor<'a> {
     pub spec: &'static Spec,
     /// The command before this one.
     pub before: Option<&'static Spec>,
+    /// A sibling sent it here by [`Verdict::Ask`].
+    pub asking: bool,
+    /// READONLY was said.
+    pub readonly: bool,
 }
 
 impl Visitor<'_> {
-    /// ASKING is for the next command only; some need it not.
-    fn is_asking(&self) -> bool {
-        self.spec.has(flag::ASKING) || self.before.is_some_and(|spec| spec.name == "asking")
+    /// MIGRATE carries keys over in an open slot, wherever they are.
+    fn moves_keys(&self) -> bool {
+        matches!(self.spec.run, Run::Above(Verb::Migrate))
+    }
+
+    /// What its keys name are channels: they are not looked for, and their replicas serve them.
+    fn names_channels(&self) -> bool {
+        self.spec.keys.iter().any(|k| k.flags & key::NOT_KEY != 0)
+    }
+
+    /// ASKING is for the next command only.
+    fn may_ask(&self) -> bool {
+        self.asking || self.spec.has(flag::ASKING) || self.before.is_some_and(|spec| spec.name == "asking")
     }
 }
 
@@ -40,11 +56,22 @@ impl Visitor<'_> {
 pub enum Verdict {
     Here,
     Sibling(usize),
+    /// To a sibling that is importing the slot, as ASKING.
+    Ask(usize),
     /// Its keys belong to more than one shard, or to more slots than one where that is refused.
     Crossing,
-    /// The slot is on its way to or from this shard: it depends on which of the keys are here.
+    /// The slot is on its way to or from this shard: [`open`] decides by which of the keys are here.
     Open(Slot),
     Refused(ErrReply),
+}
+
+/// Which keys of a command are there. Those in slots that are not open count as here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Found {
+    pub here: usize,
+    pub missing: usize,
+    /// They are not all the same.
+    pub several: bool,
 }
 
 pub const CROSSSLOT: ErrReply = ErrReply::new("CROSSSLOT Keys in request don't hash to the same slot");
@@ -75,21 +102,51 @@ fn elsewhere(at: Place, view: &View, who: Visitor<'_>, slot: Slot) -> Verdict {
     let own = who.door == Door::Own;
     match node.local {
         Some(shard) if shard as usize == at.me => match view.migrating(at.me, slot) {
-            Some(_) if own => Verdict::Open(slot),
-            _ => Verdict::Here,
+            Some(_) => Verdict::Open(slot),
+            None if who.may_ask() && view.importing(at.me, slot).is_some() => Verdict::Open(slot),
+            None => Verdict::Here,
         },
-        _ if own && who.is_asking() && view.importing(at.me, slot).is_some() => Verdict::Open(slot),
+        _ if (who.may_ask() || own && who.moves_keys()) && view.importing(at.me, slot).is_some() => {
+            Verdict::Open(slot)
+        }
         Some(shard) if !own => Verdict::Sibling(shard as usize),
+        _ if own && is_copied(at, view, who, slot) => Verdict::Here,
         _ => Verdict::Refused(redirection("MOVED", slot, node, who.local_ip)),
     }
+}
+
+/// Whether this shard holds a replica of the slot, and may be read by this client.
+fn is_copied(at: Place, view: &View, who: Visitor<'_>, slot: Slot) -> bool {
+    at.copies == Some(view.owner_index(slot))
+        && (who.readonly || who.names_channels())
+        && !who.spec.has(flag::WRITE)
 }
 
 /// Why no key is served at all.
 fn is_down(at: Place, view: &View, who: Visitor<'_>) -> Option<ErrReply> {
     match view.ok || !at.cluster {
         true => None,
+        false if who.names_channels() => (!view.pubsubshard_when_down).then_some(DOWN),
         false if !view.reads_when_down => Some(DOWN),
         false => who.spec.has(flag::WRITE).then_some(DOWN_FOR_WRITES),
+    }
+}
+
+/// Where a command for the open slot `slot` runs, now that its keys were looked for. Channels stay
+/// where they are until the slot has moved.
+pub fn open(at: Place, view: &View, who: Visitor<'_>, slot: Slot, found: Found) -> Verdict {
+    if who.moves_keys() || who.names_channels() {
+        return Verdict::Here;
+    }
+    match view.migrating(at.me, slot) {
+        _ if found.missing == 0 => Verdict::Here,
+        Some(_) if found.here > 0 => Verdict::Refused(UNSTABLE),
+        Some(to) => match &view.nodes[to as usize] {
+            Node { local: Some(shard), .. } if who.door == Door::Front => Verdict::Ask(*shard as usize),
+            to => Verdict::Refused(redirection("ASK", slot, to, who.local_ip)),
+        },
+        None if found.several => Verdict::Refused(UNSTABLE),
+        None => Verdict::Here,
     }
 }
 
@@ -102,11 +159,18 @@ pub fn redirection(word: &str, slot: Slot, node: &Node, local_ip: &str) -> ErrRe
 
 /// As [`of_slot`] for a command with several keys. On an own port they must share a slot; a front
 /// door also takes slots that one shard owns together.
-pub fn of_slots(at: Place, view: &View, who: Visitor<'_>, slots: impl IntoIterator<Item = Slot>) -> Verdict {
+pub fn of_slots(
+    at: Place,
+    view: &View,
+    who: Visitor<'_>,
+    slots: impl IntoIterator<Item = Slot, IntoIter: Clone>,
+) -> Verdict {
     let mut slots = slots.into_iter();
+    let all = slots.clone();
     let Some(first) = slots.next() else {
         return Verdict::Here;
     };
+    let mut mixed = false;
     for slot in slots {
         if slot == first {
             continue;
@@ -119,14 +183,22 @@ pub fn of_slots(at: Place, view: &View, who: Visitor<'_>, slots: impl IntoIterat
         if view.owner_index(slot) != view.owner_index(first) {
             return is_down(at, view, who).map_or(Verdict::Crossing, Verdict::Refused);
         }
+        mixed = true;
     }
-    of_slot(at, view, who, first)
+    match of_slot(at, view, who, first) {
+        Verdict::Here if mixed && !at.calm => {
+            let open = all.clone().find(|slot| view.migrating(at.me, *slot).is_some());
+            open.map_or(Verdict::Here, Verdict::Open)
+        }
+        verdict => verdict,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::view::{OpenSlot, UNASSIGNED};
+    use crate::command::spec::KeySpec;
     use crate::command::table;
     use crate::resp::args::OwnedArgs;
 
@@ -152,17 +224,31 @@ mod tests {
 
     fn who(door: Door, command: &str, before: Option<&str>) -> Visitor<'static> {
         let spec = |name: &str| table::find(OwnedArgs::new([name]).as_args()).expect("a command");
-        Visitor { door, local_ip: "127.0.0.1", spec: spec(command), before: before.map(spec) }
+        let (spec, before) = (spec(command), before.map(spec));
+        Visitor { door, local_ip: "127.0.0.1", spec, before, asking: false, readonly: false }
+    }
+
+    /// SSUBSCRIBE and its like: what its keys name are channels.
+    fn channels(door: Door) -> Visitor<'static> {
+        let get = who(door, "get", None);
+        let keys: Vec<KeySpec> =
+            get.spec.keys.iter().map(|k| KeySpec { flags: key::NOT_KEY, ..*k }).collect();
+        let spec = Spec { name: "spublish", keys: keys.leak(), flags: flag::PUBSUB, ..*get.spec };
+        Visitor { spec: Box::leak(Box::new(spec)), ..get }
     }
 
     fn refused(text: &str) -> Verdict {
         Verdict::Refused(ErrReply::owned(text.into()))
     }
 
+    fn place(v: &View) -> Place {
+        Place { me: 0, shards: 2, cluster: true, calm: v.is_calm(0), copies: None }
+    }
+
     #[test]
     fn verdicts() {
-        let at = Place { me: 0, shards: 2, cluster: true, calm: true };
         let v = view(true);
+        let at = place(&v);
         let cases: &[(Door, &[Slot], Verdict)] = &[
             (Door::Own, &[5], Verdict::Here),
             (Door::Own, &[5, 5], Verdict::Here),
@@ -188,29 +274,105 @@ mod tests {
     fn a_cluster_that_is_down() {
         let mut v = view(true);
         v.ok = false;
-        let at = Place { me: 0, shards: 2, cluster: true, calm: v.is_calm(0) };
+        let at = place(&v);
         for (slots, door) in [(&[5, 5], Door::Own), (&[100, 100], Door::Own), (&[5, 100], Door::Front)] {
             let get = || of_slots(at, &v, who(door, "get", None), slots.iter().copied());
             assert_eq!(get(), Verdict::Refused(DOWN), "{slots:?}");
         }
+        assert_eq!(of_slot(at, &v, channels(Door::Own), 5), Verdict::Here);
+        v.pubsubshard_when_down = false;
+        assert_eq!(of_slot(at, &v, channels(Door::Own), 5), Verdict::Refused(DOWN));
         v.reads_when_down = true;
         assert_eq!(of_slot(at, &v, who(Door::Own, "get", None), 5), Verdict::Here);
         assert_eq!(of_slot(at, &v, who(Door::Own, "set", None), 5), Verdict::Refused(DOWN_FOR_WRITES));
     }
 
     #[test]
+    fn replicas_are_read_by_who_says_readonly() {
+        let v = view(true);
+        let at = Place { copies: Some(2), ..place(&v) };
+        let moved = || refused("MOVED 300 10.0.0.3:7003");
+        let of =
+            |door, command, readonly| of_slot(at, &v, Visitor { readonly, ..who(door, command, None) }, 300);
+        assert_eq!(of(Door::Own, "get", true), Verdict::Here);
+        assert_eq!(of(Door::Own, "get", false), moved());
+        assert_eq!(of(Door::Own, "set", true), moved());
+        assert_eq!(of(Door::Front, "get", true), moved());
+        assert_eq!(of_slot(at, &v, channels(Door::Own), 300), Verdict::Here);
+        let other = Visitor { readonly: true, ..who(Door::Own, "get", None) };
+        assert_eq!(of_slot(at, &v, other, 100), refused("MOVED 100 127.0.0.1:7002"), "another's slot");
+    }
+
+    /// Every state of a slot on its way, for every kind of command and with every part of its keys
+    /// here. Slot 5 is ours, 100 the sibling's, 300 another host's.
+    #[test]
     fn slots_on_their_way() {
+        use Verdict::{Ask, Here, Sibling};
+        let open_slot = |slot, importing, peer| OpenSlot { shard: 0, slot, importing, peer };
         let mut v = view(true);
-        let open = |slot, importing, peer| OpenSlot { shard: 0, slot, importing, peer };
-        v.open = vec![open(5, false, 2), open(300, true, 2)];
-        let at = Place { me: 0, shards: 2, cluster: true, calm: v.is_calm(0) };
-        assert!(!at.calm && v.is_calm(1));
-        let verdict = |slot, before| of_slot(at, &v, who(Door::Own, "get", before), slot);
-        assert_eq!([verdict(5, None), verdict(6, None)], [Verdict::Open(5), Verdict::Here]);
-        assert_eq!(verdict(300, None), refused("MOVED 300 10.0.0.3:7003"));
-        assert_eq!(verdict(300, Some("get")), refused("MOVED 300 10.0.0.3:7003"));
-        assert_eq!(verdict(300, Some("asking")), Verdict::Open(300));
-        assert_eq!(verdict(301, Some("asking")), refused("MOVED 301 10.0.0.3:7003"));
-        assert_eq!(of_slot(at, &v, who(Door::Front, "get", None), 5), Verdict::Here);
+        // to another host and to the sibling, from both, and one that is ours already
+        v.open = vec![open_slot(5, false, 2), open_slot(6, false, 1)];
+        v.open.extend([100, 300, 7].map(|slot| open_slot(slot, true, 2)));
+        v.open.sort_unstable();
+        assert!(!v.is_calm(0) && v.is_calm(1));
+        let at = place(&v);
+        let all = |n| Found { here: n, missing: 0, several: n > 1 };
+        let none = |n| Found { here: 0, missing: n, several: n > 1 };
+        let some = Found { here: 1, missing: 1, several: true };
+        let twice_none = Found { here: 0, missing: 2, several: false };
+        let again = || Verdict::Refused(UNSTABLE);
+        let moved = || refused("MOVED 300 10.0.0.3:7003");
+        let [own, front] = [Door::Own, Door::Front].map(|door| who(door, "mget", None));
+        let asked = who(Door::Own, "mget", Some("asking"));
+        let relayed = Visitor { asking: true, ..front };
+        let cases = [
+            (own, 5, all(1), Here),
+            (own, 5, all(2), Here),
+            (own, 5, none(1), refused("ASK 5 10.0.0.3:7003")),
+            (own, 5, none(2), refused("ASK 5 10.0.0.3:7003")),
+            (own, 5, some, again()),
+            (own, 6, none(1), refused("ASK 6 127.0.0.1:7002")),
+            (asked, 5, none(1), refused("ASK 5 10.0.0.3:7003")),
+            (front, 5, all(2), Here),
+            (front, 5, none(1), refused("ASK 5 10.0.0.3:7003")),
+            (front, 5, some, again()),
+            (front, 6, all(1), Here),
+            (front, 6, none(2), Ask(1)),
+            (front, 6, some, again()),
+            (who(Door::Own, "migrate", None), 5, none(1), Here),
+            (who(Door::Front, "migrate", None), 6, some, Here),
+            (channels(Door::Own), 5, none(1), Here),
+            (own, 300, all(1), moved()),
+            (who(Door::Own, "mget", Some("mget")), 300, all(1), moved()),
+            (asked, 300, all(1), Here),
+            (asked, 300, none(1), Here),
+            (asked, 300, twice_none, Here),
+            (asked, 300, none(2), again()),
+            (asked, 300, some, again()),
+            (asked, 301, all(1), refused("MOVED 301 10.0.0.3:7003")),
+            (who(Door::Own, "migrate", None), 300, none(1), Here),
+            (who(Door::Front, "migrate", None), 300, none(1), moved()),
+            (channels(Door::Own), 300, none(1), moved()),
+            (front, 300, all(1), moved()),
+            (front, 100, all(1), Sibling(1)),
+            (relayed, 100, none(1), Here),
+            (relayed, 100, some, again()),
+            (own, 100, none(1), refused("MOVED 100 127.0.0.1:7002")),
+            (own, 7, none(2), Here),
+            (asked, 7, none(2), again()),
+            (own, 8, none(2), Here),
+        ];
+        for (who, slot, found, want) in cases {
+            let verdict = match of_slot(at, &v, who, slot) {
+                Verdict::Open(slot) => open(at, &v, who, slot, found),
+                verdict => verdict,
+            };
+            let name = who.spec.name;
+            assert_eq!(verdict, want, "{name} by {:?} in {slot}: {found:?} {:?}", who.door, who.asking);
+        }
+        // a front door's command over several slots is as open as one of them
+        assert_eq!(of_slots(at, &v, front, [8, 5, 9]), Verdict::Open(5));
+        assert_eq!(of_slots(at, &v, front, [5, 9]), Verdict::Open(5));
+        assert_eq!(of_slots(at, &v, front, [8, 9]), Here);
     }
 }

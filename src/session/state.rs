@@ -34,6 +34,8 @@ pub enum Hold {
     Output,
     /// A command over several shards must end first, its own or another's.
     Loan,
+    /// Its MIGRATE is under way.
+    Move,
     /// The plane has its command.
     Plane,
     /// What it has on its way to siblings must be answered first: slots have changed hands.
@@ -118,7 +120,7 @@ impl Session {
     pub fn is_free(&self) -> bool {
         match self.hold {
             Hold::Output => self.has_drained(),
-            Hold::Order => self.pipeline.is_empty(),
+            Hold::Order | Hold::Move => self.pipeline.is_empty(),
             _ => false,
         }
     }

@@ -1,11 +1,10 @@
-//! Commands that came too late: their slot has been handed to another shard while they were on their
-//! way. They go back to where they came from, unexecuted, and are sent on from there.
+//! Commands that went to the wrong shard, or came there too late: their slot has passed to another while
+//! they were on their way. They go back to where they came from, unexecuted, and are sent on from there.
 //!
 //! Only the sender knows which replies its client waits for. So it is the sender who splits once more
 //! what belongs to several shards by now, or borrows what it needs.
 
 use super::Shard;
-use super::fanout::first_key_of;
 use super::mail::{Batch, Forward, Share};
 use crate::cluster::view::View;
 use crate::command::error::ErrReply;
@@ -20,28 +19,26 @@ use std::sync::Arc;
 pub struct Bounced {
     /// By which its sender can do better.
     pub view: Arc<View>,
-    /// The numbers of the commands, ascending. Those that were not executed have an empty reply; those
-    /// that were, and which all shards have to execute once more, have one.
-    pub commands: Vec<u32>,
+    /// The commands by their numbers, ascending.
+    pub commands: Vec<(u32, Why)>,
+}
+
+/// Why a command has no reply, or needs more than one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It was not executed: its keys are another's.
+    Astray,
+    /// It was not executed: its slot is on its way to this sibling, and its keys are gone.
+    Gone(usize),
+    /// Its reply comes later, in a batch of its own.
+    Later,
+    /// It was executed, and all shards have to execute it once more.
+    Again,
 }
 
 impl Shard {
-    /// Whether a command that was addressed by an older view has to go back.
-    #[cold]
-    pub(super) fn must_bounce(&self, f: &Forward, spec: &Spec, args: Args<'_>) -> bool {
-        match spec.route {
-            Route::Keys | Route::Split { .. } if f.key_arg > 0 => {
-                let me = self.view.local_index(self.at.me);
-                let keys = table::keys_of(spec, args);
-                keys.iter().any(|k| self.view.owner_index(key_slot(args.at(k.index))) != me)
-            }
-            _ => false,
-        }
-    }
-
     /// Whether a command for every shard, just executed here, may have missed what was given away: then
     /// its sender has all shards execute it once more. What only reads may see a slot twice, or not.
-    #[cold]
     pub(super) fn must_repeat(&self, spec: &Spec, era: u64) -> bool {
         matches!(spec.route, Route::All(_)) && spec.has(flag::WRITE) && self.has_given_since(era)
     }
@@ -49,24 +46,28 @@ impl Shard {
     /// Sends on what came back in a batch of ours.
     #[cold]
     pub(super) fn send_on(&mut self, of: usize, batch: &Batch, bounced: Bounced) {
-        self.take_view(bounced.view);
-        let mut wanted = bounced.commands.iter().copied().peekable();
-        let (mut at, mut end) = (0, 0);
+        // a shard may have joined another cluster since
+        if bounced.view.has_local(self.at.me) {
+            self.take_view(bounced.view);
+        }
+        let mut wanted = bounced.commands.into_iter().peekable();
+        let mut at = 0;
         for (n, f) in batch.commands.iter().enumerate() {
             let args = batch.args(at, f.args);
             at += f.args as usize;
-            let executed = std::mem::replace(&mut end, batch.ends[n]) < batch.ends[n];
-            if wanted.next_if_eq(&(n as u32)).is_some() {
-                self.send_again((of, executed), f, table::by_id(f.spec), args);
+            if let Some((_, why)) = wanted.next_if(|(number, _)| *number == n as u32)
+                && why != Why::Later
+            {
+                self.send_again((of, why), f, table::by_id(f.spec), args);
             }
         }
         self.accept_own_batch();
     }
 
-    /// What shard `of` has returned, executed or not.
-    fn send_again(
+    /// What shard `of` has returned.
+    pub(super) fn send_again(
         &mut self,
-        (of, executed): (usize, bool),
+        (of, why): (usize, Why),
         f: &Forward,
         spec: &'static Spec,
         args: Args<'_>,
@@ -76,12 +77,23 @@ impl Shard {
             return;
         }
         match spec.route {
+            _ if let Why::Gone(to) = why => {
+                self.dispatch(to, Forward { asking: true, ..*f }, spec, args.iter())
+            }
             Route::Keys if f.key_arg > 0 => self.forward_again(f, spec, args),
             Route::Split { step, join } if f.key_arg > 0 => {
-                self.split_again(f, spec, args, step as usize, join);
+                self.split_again(f, spec, args, (1, step as usize), join);
             }
-            Route::All(_) if spec.has(flag::WRITE) => self.share_again((of, executed), f, spec, args),
-            _ => self.post(t, of, f.share, spec, args.iter(), first_key_of(f)),
+            // of several keys nothing comes behind them
+            Route::Away => match &table::keys_of(spec, args)[..] {
+                [] => self.dispatch(of, *f, spec, args.iter()),
+                [_] => self.forward_again(f, spec, args),
+                [first, ..] => self.split_again(f, spec, args, (first.index, 1), Join::Moved),
+            },
+            Route::All(_) if spec.has(flag::WRITE) => {
+                self.share_again((of, why == Why::Again), f, spec, args);
+            }
+            _ => self.dispatch(of, *f, spec, args.iter()),
         }
     }
 
@@ -92,16 +104,24 @@ impl Shard {
         let owners: Option<Vec<u16>> = slots.iter().map(|s| self.view.local_owner(*s)).collect();
         match owners {
             Some(owners) if owners.iter().all(|owner| *owner == owners[0]) => {
-                self.post(f.ticket, owners[0] as usize, f.share, spec, args.iter(), first_key_of(f));
+                self.dispatch(owners[0] as usize, Forward { asking: false, ..*f }, spec, args.iter());
             }
             Some(_) => self.borrow_for(f.ticket, spec, args),
             None => self.answer_lost(f, &slots),
         }
     }
 
-    /// A share of a command, or all of it, whose keys belong to several shards by now.
-    fn split_again(&mut self, f: &Forward, spec: &'static Spec, args: Args<'_>, step: usize, join: Join) {
-        let groups: Vec<usize> = (1..args.len()).step_by(step).collect();
+    /// A share of a command, or all of it, whose keys may belong to several shards by now: one every
+    /// `step` arguments from `first` on.
+    fn split_again(
+        &mut self,
+        f: &Forward,
+        spec: &'static Spec,
+        args: Args<'_>,
+        (first, step): (usize, usize),
+        join: Join,
+    ) {
+        let groups: Vec<usize> = (first..args.len()).step_by(step).collect();
         let slots: Vec<Slot> = groups.iter().map(|i| key_slot(args.at(*i))).collect();
         let owners: Option<Vec<u16>> = slots.iter().map(|s| self.view.local_owner(*s)).collect();
         let Some(owners) = owners else { return self.answer_lost(f, &slots) };
@@ -112,7 +132,7 @@ impl Shard {
             }
         }
         if let [only] = shards[..] {
-            return self.post(f.ticket, only, f.share, spec, args.iter(), first_key_of(f));
+            return self.dispatch(only, Forward { asking: false, ..*f }, spec, args.iter());
         }
         let elements = shards.iter().map(|shard| {
             let theirs = owners.iter().enumerate().filter(|(_, owner)| **owner as usize == *shard);
@@ -121,7 +141,7 @@ impl Shard {
         let elements: Vec<Vec<u32>> = elements.collect();
         let words = |n: usize| {
             let keys = elements[n].iter().flat_map(|e| groups[*e as usize]..groups[*e as usize] + step);
-            [args.at(0)].into_iter().chain(keys.map(|i| args.at(i))).collect()
+            args.slice(0, first).iter().chain(keys.map(|i| args.at(i))).collect()
         };
         let Some(session) = self.clients.get_same(f.ticket.client, f.ticket.generation) else { return };
         let parts = session.pipeline.split(f.ticket.place, f.ticket.part as usize, join, elements.clone());
@@ -137,7 +157,7 @@ impl Shard {
         args: Args<'_>,
     ) {
         if !executed {
-            self.post(f.ticket, of, f.share, spec, args.iter(), first_key_of(f));
+            self.dispatch(of, *f, spec, args.iter());
         }
         let shards: Vec<usize> = (0..self.at.shards).filter(|shard| executed || *shard != of).collect();
         let Some(session) = self.clients.get_same(f.ticket.client, f.ticket.generation) else { return };
@@ -160,7 +180,8 @@ impl Shard {
             let share = if n == 0 && f.share != Share::Rest { Share::First } else { Share::Rest };
             let words = words(n);
             let key = self.key_of(spec, &words);
-            self.post(ticket, *shard, share, spec, words.into_iter(), key);
+            let part = Forward { ticket, share, asking: false, ..*f }.with_key(key);
+            self.dispatch(*shard, part, spec, words.into_iter());
         }
     }
 

@@ -29,6 +29,7 @@ impl Shard {
         self.end_holds();
         self.release_if_aborted();
         self.drop_lost_slots();
+        self.tick_moves();
         self.pressure.settled = 0;
         self.drop_idle_clients();
         self.begin_expiry();

@@ -1,5 +1,6 @@
 //! Runs one command: gate, route, handler, effects.
 
+use super::mail::Onward;
 use super::{FirstKey, Queued, Shard, What, loan};
 use crate::command::ctx::Ctx;
 use crate::command::error::{Done, ErrReply};
@@ -8,7 +9,7 @@ use crate::command::table;
 use crate::resp::{Args, Reply};
 use crate::session::gate;
 use crate::session::route::{self, Verdict, Visitor};
-use crate::session::{Hold, ReplyMode};
+use crate::session::{Hold, ReplyMode, Session};
 use crate::slot::key_slot;
 use crate::store::Key;
 
@@ -74,20 +75,20 @@ impl Shard {
             return;
         }
         let before = session.last.replace(spec);
-        let alone = self.at.shards == 1 && !self.at.cluster;
-        if alone {
+        if self.simple {
             return self.run_here(client, spec, args, key);
         }
-        if self.is_lending() && self.needs_lent(spec, args) {
-            return self.hold_for_loan(client, bytes);
+        if self.withholds && self.must_wait(spec, args) {
+            return self.hold_back(client, bytes, before);
         }
         let verdict = match self.route(client, spec, args, key, before) {
-            Verdict::Open(slot) => self.route_open(client, spec, args, slot),
+            Verdict::Open(slot) => self.route_open(client, spec, args, slot, before),
             verdict => verdict,
         };
         match verdict {
             Verdict::Here => return self.run_here(client, spec, args, key),
-            Verdict::Sibling(to) => self.forward(client, to, spec, args, key),
+            Verdict::Sibling(to) => self.forward(client, Onward { to, asking: false }, spec, args, key),
+            Verdict::Ask(to) => self.forward(client, Onward { to, asking: true }, spec, args, key),
             Verdict::Crossing => self.cross(client, spec, args),
             Verdict::Refused(error) => {
                 self.metrics.command(spec.id).rejected.inc();
@@ -108,17 +109,18 @@ impl Shard {
         before: Option<&'static Spec>,
     ) -> Verdict {
         let session = self.clients.get(client).expect("the caller looked it up");
-        let who = Visitor { door: session.door, local_ip: &session.caller.local_ip, spec, before };
+        let who = visitor(session, spec, before);
         match spec.route {
             Route::Local => Verdict::Here,
             Route::All(_) => self.route_all(client),
             Route::Cursor => self.route_cursor(client, args),
-            Route::Keys | Route::Split { .. } if key.arg == 0 => Verdict::Here,
+            Route::Keys | Route::Away | Route::Split { .. } if key.arg == 0 => Verdict::Here,
             Route::Keys
                 if spec.legacy.first > 0 && spec.legacy.last == spec.legacy.first && spec.keys.len() == 1 =>
             {
                 route::of_slot(self.at, &self.view, who, key.slot)
             }
+            Route::Away => self.route_away(client, spec, args, before),
             Route::Keys if !self.at.cluster && loan::needs_everything(spec, args) => Verdict::Crossing,
             Route::Keys | Route::Split { .. } => {
                 let keys = table::keys_of(spec, args);
@@ -261,6 +263,24 @@ impl Shard {
             session.closing = true;
             Shard::list(&mut self.news, client, session);
         }
+    }
+}
+
+/// A client of this shard, to the router.
+#[inline]
+pub(super) fn visitor<'a>(
+    session: &'a Session,
+    spec: &'static Spec,
+    before: Option<&'static Spec>,
+) -> Visitor<'a> {
+    let Session { door, caller, .. } = session;
+    Visitor {
+        door: *door,
+        local_ip: &caller.local_ip,
+        spec,
+        before,
+        asking: false,
+        readonly: caller.readonly,
     }
 }
 

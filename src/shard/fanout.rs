@@ -1,8 +1,8 @@
 //! Commands for siblings: forwarded whole, split by owner, or sent to everyone; and their replies.
 
-use super::bounce::Bounced;
-use super::execute::{attempt, first_key};
-use super::mail::{Batch, Forward, Mail, Share, Ticket};
+use super::bounce::Why;
+use super::execute::{attempt, first_key, visitor};
+use super::mail::{Batch, Forward, Mail, Onward, Share, Ticket};
 use super::{FirstKey, Now, Shard, visit};
 use crate::command::ctx::{Caller, Ctx};
 use crate::command::error::{Done, ErrReply};
@@ -11,9 +11,9 @@ use crate::command::spec::{Join, Route, Run, Spec};
 use crate::command::table;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
-use crate::session::route::{self, Verdict, Visitor};
+use crate::session::route::{self, Verdict};
 use crate::session::{Door, Hold, ReplyMode};
-use crate::slot::key_slot;
+use crate::slot::{Slot, key_slot};
 use crate::store::cursor_slot;
 use crate::util::num;
 
@@ -21,18 +21,15 @@ use crate::util::num;
 /// joined reply.
 type Part<'a> = (usize, Vec<&'a [u8]>, Vec<u32>);
 
-/// A sibling's batch that waits for a lent slot.
-pub(super) struct Standing {
-    pub(super) from: usize,
-    batch: Box<Batch>,
-    /// The command that goes on, and where its arguments start.
-    next: usize,
-    at: usize,
-}
-
 /// The first key of a command that was forwarded.
 pub(super) fn first_key_of(f: &Forward) -> FirstKey {
     FirstKey { arg: f.key_arg, slot: f.slot, hash: f.hash, bytes: f.bytes }
+}
+
+impl Forward {
+    pub(super) fn with_key(self, key: FirstKey) -> Forward {
+        Forward { key_arg: key.arg, slot: key.slot, hash: key.hash, bytes: key.bytes, ..self }
+    }
 }
 
 /// How long a command would be, sent as an array of bulk strings.
@@ -69,7 +66,7 @@ impl Shard {
     pub(super) fn forward(
         &mut self,
         client: u32,
-        to: usize,
+        onward: Onward,
         spec: &'static Spec,
         args: Args<'_>,
         key: FirstKey,
@@ -80,7 +77,7 @@ impl Shard {
         };
         let place = session.pipeline.wait(discard);
         let ticket = Ticket { client, generation: session.generation, place, part: 0 };
-        self.post(ticket, to, Share::Whole, spec, args.iter(), key);
+        self.post(ticket, onward, Share::Whole, spec, args.iter(), key);
     }
 
     /// Whether the next reply of this client is not to be sent. Ends a CLIENT REPLY SKIP.
@@ -98,54 +95,76 @@ impl Shard {
         }
     }
 
-    /// Puts a command into the next batch for a sibling.
-    pub(super) fn post<'a>(
+    /// Has a sibling execute a command, or a share of one.
+    fn post<'a>(
         &mut self,
         ticket: Ticket,
-        to: usize,
+        Onward { to, asking }: Onward,
         share: Share,
         spec: &'static Spec,
         args: impl Iterator<Item = &'a [u8]>,
         key: FirstKey,
     ) {
-        let Some(session) = self.clients.get(ticket.client) else {
+        let Some(forward) = self.forward_of(ticket, share, spec) else {
             return;
         };
-        let forward = Forward {
+        self.metrics.forwarded.inc();
+        self.dispatch(to, Forward { asking, ..forward }.with_key(key), spec, args);
+    }
+
+    /// A command of a client on its way to a sibling, yet without its key.
+    pub(super) fn forward_of(&mut self, ticket: Ticket, share: Share, spec: &Spec) -> Option<Forward> {
+        let session = self.clients.get(ticket.client)?;
+        if session.hold == Hold::None && session.is_overfull() {
+            session.hold = Hold::Output;
+        }
+        Some(Forward {
             ticket,
             spec: spec.id,
             db: session.caller.db as u8,
             resp3: session.caller.resp3,
             no_touch: session.caller.no_touch,
+            asking: false,
             local: session.caller.local,
             share,
             args: 0,
-            key_arg: key.arg,
-            slot: key.slot,
-            hash: key.hash,
-            bytes: key.bytes,
-        };
-        if session.hold == Hold::None && session.is_overfull() {
-            session.hold = Hold::Output;
-        }
-        self.metrics.forwarded.inc();
-        let (pool, era) = (&mut self.pool, self.handoffs.era);
-        let unanswered = &mut self.handoffs.unanswered;
+            key_arg: 0,
+            slot: 0,
+            hash: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Puts a command into the next batch for a sibling.
+    pub(super) fn dispatch<'a>(
+        &mut self,
+        to: usize,
+        forward: Forward,
+        spec: &Spec,
+        args: impl Iterator<Item = &'a [u8]>,
+    ) {
+        let (pool, era, view) = (&mut self.pool, self.handoffs.era, self.view.version);
+        self.handoffs.unanswered += 1;
         let new = || {
-            *unanswered += 1;
             let mut batch = pool.pop().unwrap_or_default();
-            batch.era = era;
+            (batch.era, batch.view) = (era, view);
             batch
         };
         let batch = self.outbox[to].get_or_insert_with(new);
-        batch.weight += visit::weight(spec);
+        let weight = visit::weight(spec);
+        batch.weight += weight;
         batch.push(forward, args);
+        // it is not executed like others, and has to be told from them
+        if weight > 1 && spec.route == Route::Away {
+            batch.view = 0;
+        }
     }
 
     /// A command whose keys, or whose work, belong to several shards.
     pub(super) fn cross(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) {
         match spec.route {
             Route::Split { step, join } => self.split(client, spec, args, step as usize, join),
+            Route::Away => self.part_ways(client, spec, args),
             Route::All(join) => {
                 let parts =
                     (0..self.at.shards).map(|shard| (shard, args.iter().collect(), Vec::new())).collect();
@@ -163,19 +182,14 @@ impl Shard {
         }
         let mut parts: Vec<Part<'_>> = Vec::new();
         for (n, i) in (1..args.len()).step_by(step).enumerate() {
-            let slot = key_slot(args.at(i));
-            let Some(owner) = self.view.local_owner(slot) else {
-                let session = self.clients.get(client).expect("the caller looked it up");
-                let (door, local_ip) = (session.door, &session.caller.local_ip);
-                let who = Visitor { door, local_ip, spec, before: None };
-                let at = route::of_slot(self.at, &self.view, who, slot);
-                let Verdict::Refused(error) = at else { unreachable!("the slot is not ours") };
-                return self.say_error(client, &error);
+            let owner = match self.owner_of(client, spec, args.at(i)) {
+                Ok(owner) => owner,
+                Err(error) => return self.say_error(client, &error),
             };
-            let index = match parts.iter().position(|p| p.0 == owner as usize) {
+            let index = match parts.iter().position(|p| p.0 == owner) {
                 Some(index) => index,
                 None => {
-                    parts.push((owner as usize, vec![args.at(0)], Vec::new()));
+                    parts.push((owner, vec![args.at(0)], Vec::new()));
                     parts.len() - 1
                 }
             };
@@ -184,6 +198,61 @@ impl Shard {
             part.2.push(n as u32);
         }
         self.scatter(client, spec, join, parts);
+    }
+
+    /// The shard of this host that owns a key, or what is said of a key that none owns.
+    fn owner_of(&mut self, client: u32, spec: &'static Spec, key: &[u8]) -> Result<usize, ErrReply> {
+        let slot = key_slot(key);
+        if let Some(owner) = self.view.local_owner(slot) {
+            return Ok(owner as usize);
+        }
+        let session = self.clients.get(client).expect("the caller looked it up");
+        match route::of_slot(self.at, &self.view, visitor(session, spec, None), slot) {
+            Verdict::Refused(error) => Err(error),
+            _ => unreachable!("the slot is not ours"),
+        }
+    }
+
+    /// MIGRATE of keys that several shards own: each carries its own away.
+    fn part_ways(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) {
+        let keys = table::keys_of(spec, args);
+        let words = keys.first().map_or(args.len(), |key| key.index);
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        for key in keys {
+            let owner = match self.owner_of(client, spec, args.at(key.index)) {
+                Ok(owner) => owner,
+                Err(error) => return self.say_error(client, &error),
+            };
+            match parts.iter_mut().find(|p| p.0 == owner) {
+                Some(part) => part.1.push(args.at(key.index)),
+                None => {
+                    let words = args.slice(0, words).iter();
+                    parts.push((owner, words.chain([args.at(key.index)]).collect(), Vec::new()));
+                }
+            }
+        }
+        if let Some(session) = self.clients.get(client) {
+            session.hold = Hold::Move;
+        }
+        self.scatter(client, spec, Join::Moved, parts);
+    }
+
+    /// Where MIGRATE runs. Its client waits for it wherever that is.
+    pub(super) fn route_away(
+        &mut self,
+        client: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        before: Option<&'static Spec>,
+    ) -> Verdict {
+        let session = self.clients.get(client).expect("the caller looked it up");
+        let slots = table::keys_of(spec, args).into_iter().map(|k| key_slot(args.at(k.index)));
+        let slots: Vec<Slot> = slots.collect();
+        let verdict = route::of_slots(self.at, &self.view, visitor(session, spec, before), slots);
+        if let Verdict::Sibling(_) = verdict {
+            session.hold = Hold::Move;
+        }
+        verdict
     }
 
     /// Sends each part to its shard, executes our own, and takes a place for the joined reply.
@@ -201,13 +270,26 @@ impl Shard {
                 own = Some((n, OwnedArgs::new(args)));
             } else {
                 let key = self.key_of(spec, args);
-                let share = Share::part(n);
+                let (onward, share) = (Onward { to: *shard, asking: false }, Share::part(n));
                 let ticket = Ticket { client, generation, place, part: n as u32 };
-                self.post(ticket, *shard, share, spec, args.iter().copied(), key);
+                self.post(ticket, onward, share, spec, args.iter().copied(), key);
             }
         }
         if let Some((part, args)) = own {
-            let reply = self.run_part(client, spec, args.as_args(), Share::part(part));
+            let (args, share) = (args.as_args(), Share::part(part));
+            let ticket = Ticket { client, generation, place, part: part as u32 };
+            if spec.route == Route::Away {
+                return self.migrate_part(ticket, args);
+            }
+            let verdict = if self.at.calm { Verdict::Here } else { self.reroute(spec, args, false) };
+            let reply = match verdict {
+                Verdict::Ask(to) => {
+                    let onward = Onward { to, asking: true };
+                    return self.post(ticket, onward, share, spec, args.iter(), FirstKey::default());
+                }
+                Verdict::Refused(error) => [b"-", error.bytes(), b"\r\n"].concat(),
+                _ => self.run_part(client, spec, args, share),
+            };
             let pick = self.rng.next_u64();
             if let Some(session) = self.clients.get(client) {
                 let error = session.pipeline.fill(place, part, &reply, pick);
@@ -344,7 +426,7 @@ impl Shard {
             Mail::Borrow { loan, slots, era } => self.wish(from, loan, slots, era),
             Mail::Refuse { loan, view } => self.refused(loan, view),
             Mail::Handoff(parcel) => self.unpack(*parcel),
-            Mail::Lend { loan, tables } => self.lent(from, loan, tables),
+            Mail::Lend { loan, tables, settled } => self.lent(from, loan, tables, settled),
             Mail::Return { tables } => self.give_back(tables),
             // the turn's end makes room
             Mail::Crowded => {}
@@ -363,107 +445,13 @@ impl Shard {
         }
     }
 
-    /// A batch of a sibling: executes it, or keeps it behind those that stand still.
-    fn accept(&mut self, from: usize, batch: Box<Batch>) {
-        let standing = Standing { from, batch, next: 0, at: 0 };
-        let rest = match self.loans.standing.iter().any(|s| s.from == from) {
-            true => Some(standing),
-            false => self.answer(standing),
-        };
-        self.loans.standing.extend(rest);
-    }
-
-    /// What was sent to us and came back may be for ourselves by now.
-    pub(super) fn accept_own_batch(&mut self) {
-        if let Some(batch) = self.outbox[self.at.me].take() {
-            self.accept(self.at.me, batch);
-        }
-    }
-
-    /// Executes a sibling's commands and writes the replies behind them. What has to wait comes back:
-    /// for a lent slot, or for a view that the sibling had already.
-    fn answer(&mut self, mut standing: Standing) -> Option<Standing> {
-        let batch = &mut standing.batch;
-        if batch.era > self.handoffs.era {
-            return Some(standing);
-        }
-        let is_old = batch.era < self.handoffs.era;
-        let mut bounced = batch.bounced.take().map_or(Vec::new(), |b| b.commands);
-        let mut bouncing = is_old && self.returns_all(standing.from);
-        let mut replies = std::mem::take(&mut batch.replies);
-        let mut ends = std::mem::take(&mut batch.ends);
-        let mut caller = Caller { authenticated: true, front_door: true, ..Caller::default() };
-        let mut waits = false;
-        self.lap = 0;
-        for f in &batch.commands[standing.next..] {
-            let args = batch.args(standing.at, f.args);
-            let spec = table::by_id(f.spec);
-            if bouncing || is_old && self.must_bounce(f, spec, args) {
-                bouncing = true;
-                bounced.push(standing.next as u32);
-                ends.push(replies.len() as u32);
-                standing.at += f.args as usize;
-                standing.next += 1;
-                continue;
-            }
-            if self.is_lending() && self.needs_lent(spec, args) {
-                waits = true;
-                break;
-            }
-            if is_old && self.must_repeat(spec, batch.era) {
-                bounced.push(standing.next as u32);
-            }
-            caller.db = f.db as usize;
-            caller.resp3 = f.resp3;
-            caller.no_touch = f.no_touch;
-            caller.local = f.local;
-            let key = first_key_of(f);
-            if let Some(slow) = self.run_for(&mut caller, spec, args, key, f.share, &mut replies) {
-                batch.slow.push((standing.next as u32, slow));
-            }
-            ends.push(replies.len() as u32);
-            standing.at += f.args as usize;
-            standing.next += 1;
-        }
-        batch.replies = replies;
-        batch.ends = ends;
-        if bouncing {
-            self.note_returned(standing.from);
-        }
-        if !bounced.is_empty() {
-            batch.bounced = Some(Box::new(Bounced { view: self.view.clone(), commands: bounced }));
-        }
-        if waits {
-            return Some(standing);
-        }
-        if standing.from == self.at.me {
-            self.deliver(standing.from, standing.batch);
-        } else {
-            self.answers.push((standing.from, standing.batch));
-        }
-        None
-    }
-
-    /// Goes on with batches that stood still, each sibling's in order.
-    pub(super) fn go_on_standing(&mut self) {
-        let mut blocked: Vec<usize> = Vec::new();
-        for standing in std::mem::take(&mut self.loans.standing) {
-            let from = standing.from;
-            let rest = if blocked.contains(&from) { Some(standing) } else { self.answer(standing) };
-            if let Some(rest) = rest {
-                blocked.push(from);
-                self.loans.standing.push_back(rest);
-            }
-        }
-    }
-
     fn prefetch(&self, batch: &Batch) {
         let keyed = batch.commands.iter().filter(|f| f.key_arg > 0);
         self.ks.prefetch(keyed.map(|f| (f.db as usize, f.slot, f.hash)));
     }
 
     /// Gives sibling `of`'s replies to the clients that wait for them.
-    fn deliver(&mut self, of: usize, mut batch: Box<Batch>) {
+    pub(super) fn deliver(&mut self, of: usize, mut batch: Box<Batch>) {
         for (n, slow) in std::mem::take(&mut batch.slow) {
             let t = batch.commands[n as usize].ticket;
             let client = self.clients.get_same(t.client, t.generation).map(|_| t.client);
@@ -471,7 +459,9 @@ impl Shard {
         }
         let bounced = batch.bounced.take();
         let some_missing = bounced.is_some();
+        let mut answered = batch.commands.len();
         if let Some(bounced) = bounced {
+            answered -= bounced.commands.iter().filter(|(_, why)| *why == Why::Later).count();
             self.send_on(of, &batch, *bounced);
         }
         let mut from = 0;
@@ -500,7 +490,7 @@ impl Shard {
                 }
             }
         }
-        self.note_answered(batch.era);
+        self.note_answered(batch.era, answered);
         self.keep_batch(batch);
     }
 }

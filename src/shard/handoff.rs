@@ -4,10 +4,11 @@
 //! is ever more than one era behind another. A shard takes an era up at once:
 //!
 //! - What it gives is packed into a [`Parcel`] and mailed before anything that follows. A slot on loan
-//!   goes when it is back.
+//!   goes when it is back, one with a key on its way by MIGRATE when that has arrived.
 //! - What it gets counts as lent until the parcel is there: commands that need it wait.
 //! - A client with commands on their way to siblings waits until they are answered ([`Hold::Order`]), for
-//!   a command that takes the new way must not overtake one that took the old.
+//!   a command that takes the new way must not overtake one that took the old. So it does when slots have
+//!   passed between siblings by SETSLOT.
 //!
 //! Batches carry the era by which they were addressed. One that is ahead of its receiver waits until the
 //! receiver has caught up; in one that is behind, what the receiver has given away goes back to its sender
@@ -32,10 +33,10 @@ pub(super) struct Handoffs {
     pub(super) era: u64,
     /// Slots that are ours and still on their way.
     awaited: usize,
-    /// Batches of ours that no sibling has answered, and how many of them are of an older era.
+    /// Commands of ours that no sibling has answered, and how many of them are of an older era.
     pub(super) unanswered: usize,
     old: usize,
-    /// Slots that go to a sibling when they are back from a loan.
+    /// Slots that go to a sibling when they are back from a loan, and no key of theirs is on its way.
     leaving: HashMap<Slot, usize>,
     /// By sibling: the last era in which we gave it something.
     gave: Vec<u64>,
@@ -63,38 +64,43 @@ impl Shard {
 
     /// Takes up a view that nobody has taken back since.
     pub(super) fn take_view(&mut self, view: Arc<View>) {
-        if view.version < self.view.version {
+        if view.version < self.view.version || Arc::ptr_eq(&view, &self.view) {
             return;
         }
-        self.at.calm = !self.at.cluster || view.is_calm(self.at.me);
-        self.view = view;
-        if self.view.handoff.era > self.handoffs.era {
-            self.take_up_handoff();
+        // batches tell by which view they were addressed
+        for (to, batch) in self.outbox.iter_mut().enumerate() {
+            self.handoffs.first.extend(batch.take().map(|batch| (to, Mail::Requests(batch))));
         }
+        self.at.calm = !self.at.cluster || view.is_calm(self.at.me);
+        let before = std::mem::replace(&mut self.view, view);
+        if self.view.handoff.era > self.handoffs.era {
+            return self.take_up_handoff();
+        }
+        if !self.view.owns_as(&before) {
+            self.order_clients();
+        }
+        self.go_on_standing();
     }
 
     #[cold]
     fn take_up_handoff(&mut self) {
         let (me, handoff) = (self.at.me, self.view.handoff.clone());
         assert_eq!(handoff.era, self.handoffs.era + 1, "the plane waits for all shards");
-        // batches that were addressed by the old view
-        for (to, batch) in self.outbox.iter_mut().enumerate() {
-            self.handoffs.first.extend(batch.take().map(|batch| (to, Mail::Requests(batch))));
-        }
         self.handoffs.era = handoff.era;
         self.handoffs.old = self.handoffs.unanswered;
         self.order_clients();
         for m in handoff.moves.iter().filter(|m| m.from == me) {
             self.handoffs.gave.resize(self.at.shards, 0);
             self.handoffs.gave[m.to] = handoff.era;
-            let (lent, here): (Vec<Slot>, Vec<Slot>) = m.slots.iter().partition(|s| self.is_lent(*s));
-            self.handoffs.leaving.extend(lent.into_iter().map(|slot| (slot, m.to)));
-            self.give(here, m.to);
+            let (bound, free): (Vec<Slot>, Vec<Slot>) = m.slots.iter().partition(|s| self.is_bound(*s));
+            self.handoffs.leaving.extend(bound.into_iter().map(|slot| (slot, m.to)));
+            self.give(free, m.to);
         }
         for m in handoff.moves.iter().filter(|m| m.to == me) {
             self.handoffs.awaited += m.slots.len();
             m.slots.iter().for_each(|slot| self.lend_out(slot));
         }
+        self.note_withheld();
         self.refuse_old_wishes();
         self.go_on_standing();
         self.grant();
@@ -150,25 +156,31 @@ impl Shard {
         self.note_settled();
     }
 
-    /// Slots are back from a loan: those that are a sibling's by now go on.
-    pub(super) fn give_returned(&mut self, slots: &[Slot]) {
+    /// Whether a slot can't go now: it is not here, or a key of it is on its way.
+    fn is_bound(&self, slot: Slot) -> bool {
+        self.is_lent(slot) || self.moves.holds_slot(slot)
+    }
+
+    /// Slots that are a sibling's by now go to it, if nothing keeps them here any more.
+    pub(super) fn give_freed(&mut self) {
         if self.handoffs.leaving.is_empty() {
             return;
         }
-        for slot in slots {
-            if let Some(to) = self.handoffs.leaving.remove(slot) {
-                self.give(vec![*slot], to);
+        for (slot, to) in std::mem::take(&mut self.handoffs.leaving) {
+            match self.is_bound(slot) {
+                true => drop(self.handoffs.leaving.insert(slot, to)),
+                false => self.give(vec![slot], to),
             }
         }
         self.note_settled();
     }
 
-    /// A batch of ours, addressed in this era, has been answered.
+    /// So many commands of ours, addressed in this era, have been answered.
     #[inline]
-    pub(super) fn note_answered(&mut self, era: u64) {
-        self.handoffs.unanswered -= 1;
+    pub(super) fn note_answered(&mut self, era: u64, commands: usize) {
+        self.handoffs.unanswered -= commands;
         if era < self.handoffs.era {
-            self.handoffs.old -= 1;
+            self.handoffs.old -= commands;
             self.note_settled();
         }
     }

@@ -10,7 +10,7 @@
 //! A slot that is being handed to us counts as lent until it is here. What handoffs mean to loans is told
 //! in `handoff`.
 
-use super::fanout::Standing;
+use super::answer::Standing;
 use super::mail::{Mail, Share, Tables, Ticket};
 use super::{FirstKey, Shard};
 use crate::command::ctx::Caller;
@@ -19,7 +19,7 @@ use crate::command::table;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::Hold;
-use crate::session::route::CROSSSLOT;
+use crate::session::route::{CROSSSLOT, UNSTABLE};
 use crate::slot::{Slot, key_slot};
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -39,6 +39,8 @@ struct Loan {
     got: usize,
     /// What the others lent, by owner.
     tables: Vec<(usize, Tables)>,
+    /// No slot of it is open or has gone: see [`Mail::Lend`].
+    settled: bool,
 }
 
 /// Owners with their slots.
@@ -72,10 +74,15 @@ pub(super) fn needs_everything(spec: &Spec, args: Args<'_>) -> bool {
 }
 
 impl Shard {
-    /// Whether anything of ours is lent, or waits for what is.
+    /// Whether anything of ours is lent.
     #[inline]
     pub fn is_lending(&self) -> bool {
         !self.loans.lent.is_empty()
+    }
+
+    /// Whether a command has to wait for what is lent or on its way.
+    pub(super) fn must_wait(&self, spec: &Spec, args: Args<'_>) -> bool {
+        self.is_lending() && self.needs_lent(spec, args) || self.disturbs_move(spec, args)
     }
 
     /// Whether a command has to wait for a slot of ours to come back.
@@ -86,17 +93,19 @@ impl Shard {
             Route::Local => {
                 spec.has(flag::WRITE | flag::READONLY) || matches!(spec.run, Run::Above(Verb::Plane))
             }
-            Route::Keys | Route::Split { .. } => {
+            Route::Keys | Route::Away | Route::Split { .. } => {
                 let keys = table::keys_of(spec, args);
                 keys.iter().any(|k| self.loans.lent.contains(&key_slot(args.at(k.index))))
             }
         }
     }
 
-    /// Holds a client's command, sent as `bytes`, until what it needs is back.
-    pub(super) fn hold_for_loan(&mut self, client: u32, bytes: &[u8]) {
+    /// Holds a client's command, sent as `bytes`, until what it needs is back. `before` is the command
+    /// before it: with that one, it is routed again.
+    pub(super) fn hold_back(&mut self, client: u32, bytes: &[u8], before: Option<&'static Spec>) {
         if let Some(session) = self.clients.get(client) {
             session.hold = Hold::Loan;
+            session.last = before;
             session.held.extend_from_slice(bytes);
             self.loans.waiting.push(client);
         }
@@ -132,7 +141,7 @@ impl Shard {
         let id = self.loans.next;
         let args = OwnedArgs::new(args.iter());
         let (needs, tables) = Default::default();
-        let loan = Loan { ticket, spec, args, caller, holds, era: 0, needs, got: 0, tables };
+        let loan = Loan { ticket, spec, args, caller, holds, era: 0, needs, got: 0, tables, settled: true };
         self.loans.open.insert(id, loan);
         self.begin_loan(id);
     }
@@ -172,6 +181,7 @@ impl Shard {
             return self.end_loan(id, &reply);
         };
         (loan.needs, loan.era, loan.got) = (needs, self.handoffs.era, 0);
+        loan.settled = true;
         self.advance(id);
     }
 
@@ -248,8 +258,10 @@ impl Shard {
         while i < self.loans.wishes.len() {
             let wish = &self.loans.wishes[i];
             // what is ahead of us waits until we have caught up
+            let taken = |s: &Slot| self.loans.lent.contains(s) || self.moves.holds_slot(*s);
             let busy = wish.era > self.handoffs.era
-                || wish.slots.iter().any(|s| self.loans.lent.contains(s))
+                || wish.slots.iter().any(taken)
+                || self.moves.parks_for(wish.from)
                 || self.loans.standing.iter().any(|s| s.from == wish.from)
                 || self.loans.wishes.iter().take(i).any(|w| w.slots.iter().any(|s| wish.slots.contains(s)));
             if busy {
@@ -258,16 +270,27 @@ impl Shard {
             }
             let Wish { from, loan, slots, .. } = self.loans.wishes.remove(i).expect("it is there");
             self.loans.lent.extend(slots.iter().copied());
+            self.note_withheld();
+            let settled = self.are_settled(&slots);
             if from == self.at.me {
-                self.loans.open.get_mut(&loan).expect("our own loan is open").got += 1;
+                let own = self.loans.open.get_mut(&loan).expect("our own loan is open");
+                own.got += 1;
+                own.settled &= settled;
                 self.advance(loan);
                 // running it may have changed the list
                 i = 0;
             } else {
                 let tables = self.take_tables(&slots);
-                self.letters.push((from, Mail::Lend { loan, tables }));
+                self.letters.push((from, Mail::Lend { loan, tables, settled }));
             }
         }
+    }
+
+    /// Whether these slots are ours, and not on their way to somebody else.
+    fn are_settled(&self, slots: &[Slot]) -> bool {
+        let (view, me) = (&self.view, self.at.me);
+        let owner = view.local_index(me);
+        slots.iter().all(|s| view.owner_index(*s) == owner && view.migrating(me, *s).is_none())
     }
 
     pub(super) fn take_tables(&mut self, slots: &[Slot]) -> Tables {
@@ -284,9 +307,10 @@ impl Shard {
     }
 
     /// An owner lends what we asked for.
-    pub(super) fn lent(&mut self, from: usize, id: u64, tables: Tables) {
+    pub(super) fn lent(&mut self, from: usize, id: u64, tables: Tables, settled: bool) {
         let loan = self.loans.open.get_mut(&id).expect("loans end only here");
         loan.tables.push((from, tables));
+        loan.settled &= settled;
         loan.got += 1;
         self.advance(id);
         // it may have run, and our own slots in it are free again for who wished for them meanwhile
@@ -295,7 +319,7 @@ impl Shard {
 
     /// Everything is here: runs the command and gives everything back.
     fn run_loan(&mut self, id: u64) {
-        let Loan { ticket, spec, args, mut caller, needs, tables, holds, .. } =
+        let Loan { ticket, spec, args, mut caller, needs, tables, holds, settled, .. } =
             self.loans.open.remove(&id).expect("a loan runs once");
         for (_, tables) in tables {
             self.put_tables(tables);
@@ -303,7 +327,12 @@ impl Shard {
         let mut reply = Vec::new();
         self.lap = 0;
         let key = FirstKey::default();
-        if let Some(slow) = self.run_for(&mut caller, spec, args.as_args(), key, Share::Whole, &mut reply) {
+        if !settled {
+            self.metrics.error(UNSTABLE.bytes());
+            Reply::new(&mut reply, false).error(UNSTABLE.bytes());
+        } else if let Some(slow) =
+            self.run_for(&mut caller, spec, args.as_args(), key, Share::Whole, &mut reply)
+        {
             let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);
             self.log_slow(self.at.me, slow, client);
         }
@@ -347,8 +376,16 @@ impl Shard {
         slots.iter().for_each(|s| {
             self.loans.lent.remove(s);
         });
-        self.give_returned(slots);
+        self.let_go_on();
+    }
+
+    /// Something that commands wait for is back: they try again.
+    pub(super) fn let_go_on(&mut self) {
+        self.give_freed();
+        self.note_withheld();
         self.go_on_standing();
+        self.go_on_parked();
+        self.note_withheld();
         for client in std::mem::take(&mut self.loans.waiting) {
             if let Some(session) = self.clients.get(client)
                 && session.hold == Hold::Loan
@@ -358,5 +395,11 @@ impl Shard {
             }
         }
         self.grant();
+    }
+
+    /// Whether some commands have to wait: for slots that are lent, or keys on their way.
+    pub(super) fn note_withheld(&mut self) {
+        self.withholds = self.is_lending() || !self.moves.is_idle();
+        self.simple = self.at.shards == 1 && !self.at.cluster && !self.withholds;
     }
 }

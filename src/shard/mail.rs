@@ -33,6 +33,8 @@ pub enum Mail {
     Lend {
         loan: u64,
         tables: Tables,
+        /// None of the slots is on its way to somebody else, or gone there.
+        settled: bool,
     },
     Return {
         tables: Tables,
@@ -92,6 +94,8 @@ pub struct Forward {
     pub db: u8,
     pub resp3: bool,
     pub no_touch: bool,
+    /// Its slot is being imported where it goes: as after ASKING.
+    pub asking: bool,
     /// The client is on this machine.
     pub local: bool,
     pub share: Share,
@@ -107,8 +111,10 @@ pub struct Forward {
 /// Commands for one sibling, later their replies.
 #[derive(Default)]
 pub struct Batch {
-    /// The handoffs that its sender knew of when it addressed the first command.
+    /// The handoffs that its sender knew of when it addressed the commands, and the version of its view;
+    /// 0 when a closer look is wanted anyway.
     pub era: u64,
+    pub view: u64,
     pub buf: Vec<u8>,
     pub spans: Vec<Span>,
     pub commands: Vec<Forward>,
@@ -117,10 +123,17 @@ pub struct Batch {
     pub ends: Vec<u32>,
     /// Commands, by their number, that were slow. Who sent them is known where they came from.
     pub slow: Vec<(u32, SlowEntry)>,
-    /// Commands that its receiver has not executed, or not alone.
+    /// Commands that have no reply here, or not their last.
     pub bounced: Option<Box<Bounced>>,
     /// How much work it is, in quick commands.
     pub weight: u32,
+}
+
+/// The sibling that a command goes to, and whether its slot is only on its way there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Onward {
+    pub to: usize,
+    pub asking: bool,
 }
 
 impl Batch {

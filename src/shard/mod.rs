@@ -7,8 +7,9 @@
 //! - [`turn`](Shard::turn) parses everything that arrived, prefetches, then executes.
 //! - `execute` runs one admitted command and applies its effects.
 //! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
-//!   `loan` lends slots to a command that spans shards; `handoff` gives them away for good, and `bounce`
-//!   returns what was sent to them too late.
+//!   `loan` lends slots to a command that spans shards; `handoff` gives them away for good.
+//! - `answer` executes siblings' commands, or puts them off; `bounce` is about those that go back.
+//! - [`moving`]: MIGRATE, keys that leave for another host while the shard goes on.
 //! - [`plane`] carries CLUSTER's subcommands to the host's plane, and takes up what it decides.
 //! - [`desk`] is where the plane works for all of a host's shards.
 //! - `load` measures how busy slots are, `balance` has the busiest handed off.
@@ -17,6 +18,7 @@
 //! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
 //! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
+mod answer;
 mod balance;
 mod bounce;
 mod clients;
@@ -29,6 +31,7 @@ mod handoff;
 mod load;
 mod loan;
 pub mod mail;
+pub mod moving;
 mod others;
 pub mod plane;
 mod pressure;
@@ -169,6 +172,11 @@ pub struct Shard {
     handoffs: handoff::Handoffs,
     loads: load::Loads,
     balancer: Balancer,
+    moves: moving::Moves,
+    /// Some commands have to wait for what is lent or on its way: see [`Shard::note_withheld`].
+    withholds: bool,
+    /// The only shard of a standalone server, and nothing is withheld: every command simply runs.
+    simple: bool,
     plane: plane::Correspondence,
     /// Boxed because batches travel boxed: only pointers cross cores.
     #[allow(clippy::vec_box)]
@@ -193,7 +201,13 @@ impl Shard {
         let Setup { me, shards, host, view, hasher, databases, seed, ticks } = setup;
         let conf = host.live.snapshot();
         let mut shard = Shard {
-            at: Place { me, shards, cluster: host.cluster, calm: !host.cluster || view.is_calm(me) },
+            at: Place {
+                me,
+                shards,
+                cluster: host.cluster,
+                calm: !host.cluster || view.is_calm(me),
+                copies: None,
+            },
             metrics: host.metrics[me].clone(),
             generation: host.live.generation(),
             conf,
@@ -220,6 +234,9 @@ impl Shard {
             handoffs: handoff::Handoffs::default(),
             loads: load::Loads::default(),
             balancer: Balancer::default(),
+            moves: moving::Moves::default(),
+            withholds: false,
+            simple: false,
             plane: plane::Correspondence::default(),
             pool: Vec::new(),
             garbage: Vec::new(),
@@ -235,6 +252,7 @@ impl Shard {
             host,
         };
         shard.configure();
+        shard.note_withheld();
         shard
     }
 

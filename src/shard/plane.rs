@@ -2,19 +2,20 @@
 //! the plane has decided for this shard.
 
 use super::desk::Unsent;
+use super::execute::visitor;
 use super::mail::Ticket;
 use super::{Now, Shard};
 use crate::cluster::plane::{Answer, Command, Effect, Heartbeat, LinkInfo};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::View;
 use crate::command::error::{Done, ErrReply};
-use crate::command::spec::Spec;
+use crate::command::spec::{Route, Spec};
 use crate::command::table;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
-use crate::session::route::{self, Verdict};
+use crate::session::route::{self, Found, Verdict, Visitor};
 use crate::session::{Door, Hold};
-use crate::slot::{SLOTS, Slot};
+use crate::slot::{SLOTS, Slot, key_slot};
 use crate::store::Garbage;
 use crate::util::num::parse_i64;
 use std::sync::Arc;
@@ -198,22 +199,49 @@ impl Shard {
         spec: &'static Spec,
         args: Args<'_>,
         slot: Slot,
+        before: Option<&'static Spec>,
     ) -> Verdict {
+        let found = self.look_for(spec, args);
+        let session = self.clients.get(client).expect("the caller looked it up");
+        route::open(self.at, &self.view, visitor(session, spec, before), slot, found)
+    }
+
+    /// Which keys of a command are here. Only open slots may lack keys.
+    fn look_for(&self, spec: &Spec, args: Args<'_>) -> Found {
         let keys = table::keys_of(spec, args);
-        let db = self.ks.db(0);
-        let here = |i: usize| db.peek(&db.key(args.at(i)), &self.clock).is_some();
-        let missing = keys.iter().filter(|k| !here(k.index)).count();
+        let (db, view, me) = (self.ks.db(0), &self.view, self.at.me);
+        let is_here = |i: usize| {
+            let key = db.key(args.at(i));
+            let open = view.migrating(me, key.slot).or(view.importing(me, key.slot)).is_some();
+            !open || db.peek(&key, &self.clock).is_some()
+        };
+        let here = keys.iter().filter(|k| is_here(k.index)).count();
         let several = keys.iter().any(|k| args.at(k.index) != args.at(keys[0].index));
-        match self.view.migrating(self.at.me, slot) {
-            _ if missing == 0 => Verdict::Here,
-            Some(_) if missing < keys.len() => Verdict::Refused(route::UNSTABLE),
-            Some(to) => {
-                let local_ip = self.clients.get(client).map_or("", |s| &s.caller.local_ip);
-                let to = &self.view.nodes[to as usize];
-                Verdict::Refused(route::redirection("ASK", slot, to, local_ip))
-            }
-            None if several => Verdict::Refused(route::UNSTABLE),
-            None => Verdict::Here,
+        Found { here, missing: keys.len() - here, several }
+    }
+
+    /// Where a sibling's command belongs by our view: a slot may have moved on while the command was on
+    /// its way.
+    pub(super) fn address(&self, spec: &'static Spec, args: Args<'_>, asking: bool) -> Verdict {
+        if !matches!(spec.route, Route::Keys | Route::Away | Route::Split { .. }) {
+            return Verdict::Here;
+        }
+        let slots = table::keys_of(spec, args).into_iter().map(|k| key_slot(args.at(k.index)));
+        let slots: Vec<Slot> = slots.collect();
+        route::of_slots(self.at, &self.view, sibling(spec, asking), slots)
+    }
+
+    /// Where a sibling's command for an open slot belongs, by which of its keys are here.
+    pub(super) fn look_into(&self, spec: &'static Spec, args: Args<'_>, asking: bool, slot: Slot) -> Verdict {
+        route::open(self.at, &self.view, sibling(spec, asking), slot, self.look_for(spec, args))
+    }
+
+    /// As both.
+    #[cold]
+    pub(super) fn reroute(&self, spec: &'static Spec, args: Args<'_>, asking: bool) -> Verdict {
+        match self.address(spec, args, asking) {
+            Verdict::Open(slot) => self.look_into(spec, args, asking, slot),
+            verdict => verdict,
         }
     }
 
@@ -270,6 +298,11 @@ impl Shard {
         }
         self.settle_client(t.client);
     }
+}
+
+/// A front door's client, to the router of a sibling.
+fn sibling(spec: &'static Spec, asking: bool) -> Visitor<'static> {
+    Visitor { door: Door::Front, local_ip: "", spec, before: None, asking, readonly: false }
 }
 
 /// Subcommands that ask the plane and change nothing: they are answered on the front door, too, for

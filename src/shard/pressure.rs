@@ -233,7 +233,7 @@ impl Shard {
         self.chores
     }
 
-    /// Goes on with expiry and eviction, a bounded step of each.
+    /// Goes on with expiry, eviction and what leaves for other hosts, a bounded step of each.
     pub fn chores(&mut self, now: Now) {
         self.begin(now);
         self.chores = false;
@@ -241,6 +241,7 @@ impl Shard {
             self.expire_step();
         }
         self.relieve();
+        self.write_step();
         self.end_turn();
     }
 }

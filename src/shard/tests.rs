@@ -1,6 +1,7 @@
 //! Shards driven without sockets: bytes in, replies out, mail carried by hand.
 
 mod handoff;
+mod moving;
 mod visits;
 
 use super::{Input, Now, Setup, Shard, Ticks};

@@ -48,6 +48,7 @@ impl Shard {
             Verb::Shutdown => self.shut_down(client, args, &mut out),
             Verb::Plane => self.ask_plane(client, args),
             Verb::Balance => self.balance(client, args, &mut out),
+            Verb::Migrate => self.migrate(client, args),
             Verb::ClientKill
             | Verb::ClientList
             | Verb::ClientPause

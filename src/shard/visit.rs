@@ -49,6 +49,7 @@ impl Shard {
             || self.chores
             || self.has_garbage()
             || self.has_questions()
+            || self.has_link_orders()
             || !self.answers.is_empty()
             || !self.letters.is_empty()
             || !self.handoffs.first.is_empty()

@@ -30,11 +30,16 @@ impl Client {
 
     /// The next reply, push messages included.
     pub fn read(&mut self) -> io::Result<Reply> {
+        self.read_within(PATIENCE)
+    }
+
+    /// As [`Client::read`], of a server that may be silent for longer.
+    pub fn read_within(&mut self, patience: Duration) -> io::Result<Reply> {
         loop {
             if let Some(reply) = self.take()? {
                 return Ok(reply);
             }
-            self.fill(PATIENCE)?;
+            self.fill(patience)?;
         }
     }
 

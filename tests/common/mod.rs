@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 
 pub mod client;
+pub mod load;
+pub mod members;
 pub mod ports;
 pub mod resp;
 pub mod server;

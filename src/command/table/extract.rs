@@ -156,9 +156,29 @@ fn by_name(spec: &Spec, args: Args<'_>) -> Keys {
             }
             out
         }
+        "migrate" => migrate_keys(args),
         "sort_ro" => SmallVec::from_slice(&[KeyAt { index: 1, flags: key::RO | key::ACCESS }]),
         _ => by_loose_count(spec, args),
     }
+}
+
+/// The one that is named first, or those behind KEYS. Both at once is an error, and has no keys.
+fn migrate_keys(args: Args<'_>) -> Keys {
+    const FLAGS: u32 = key::RW | key::ACCESS | key::DELETE;
+    let mut i = 6;
+    while i < args.len() && !args.is(i, "KEYS") {
+        i += match () {
+            _ if args.is(i, "AUTH2") => 3,
+            _ if args.is(i, "AUTH") => 2,
+            _ => 1,
+        };
+    }
+    let keys = match args.get(3) {
+        Some(b"") if i < args.len() => i + 1..args.len(),
+        Some(_) if i < args.len() => 0..0,
+        _ => 3..4,
+    };
+    keys.map(|index| KeyAt { index, flags: FLAGS }).collect()
 }
 
 /// Where SORT stores: the last STORE counts.

@@ -1,13 +1,13 @@
 //! Keys of every type.
 
 use super::row::*;
-use crate::command::spec::Route::{All, Cursor, Split};
+use crate::command::spec::Route::{All, Away, Cursor, Split};
 use crate::command::spec::Run::Here;
 use crate::command::spec::flag::{
     ASKING, DENYOOM, FAST, LOADING, READONLY, STALE, SYSCMD, TOUCHES_ARBITRARY_KEYS, WRITE,
 };
-use crate::command::spec::key::{ACCESS, DELETE, INSERT, OW, RM, RO, RW, UPDATE};
-use crate::command::spec::{Arg, Join, KeySpec, Run, Spec, acl};
+use crate::command::spec::key::{ACCESS, DELETE, INCOMPLETE, INSERT, OW, RM, RO, RW, UPDATE};
+use crate::command::spec::{Arg, Begin, Find, Join, KeySpec, Run, Spec, Verb, acl};
 use crate::command::{keys, sort};
 
 const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec], run: Run) -> Spec {
@@ -54,6 +54,14 @@ const RESTORE_ARGS: &[Arg] = &[
     int("frequency").after("FREQ").opt().since("5.0.0"),
 ];
 const RESTORE_COST: &str = "O(N*M) for N elements of average size M, and O(N*M*log(N)) for a sorted set";
+
+/// What follows KEYS in MIGRATE, where its first key is empty.
+const MIGRATE_KEYS: KeySpec = KeySpec {
+    begin: Begin::Keyword { word: "KEYS", from: -2 },
+    find: Find::Range { last: -1, step: 1, limit: 0 },
+    flags: RW | ACCESS | DELETE | INCOMPLETE,
+    notes: "",
+};
 
 pub(super) const ROWS: &[Spec] = &[
     row("copy", -3, WRITE | DENYOOM, &[at(1, RO | ACCESS), at(2, OW | UPDATE)], Here(keys::copy))
@@ -120,6 +128,42 @@ pub(super) const ROWS: &[Spec] = &[
         .route(All(Join::Concat))
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
         .args(&[pattern("pattern")]),
+    row("migrate", -6, WRITE, &[at(3, RW | ACCESS | DELETE), MIGRATE_KEYS], Run::Above(Verb::Migrate))
+        .acl(acl::KEYSPACE | acl::DANGEROUS)
+        .doc(
+            "2.6.0",
+            "Moves keys to another server.",
+            "O(N) to write the values here and to read them there, and their transfer.",
+        )
+        .history(&[
+            ("3.0.0", "Added the `COPY` and `REPLACE` options."),
+            ("3.0.6", "Added the `KEYS` option."),
+            ("4.0.7", "Added the `AUTH` option."),
+            ("6.0.0", "Added the `AUTH2` option."),
+        ])
+        .route(Away)
+        .tips(&["nondeterministic_output"])
+        .args(&[
+            text("host"),
+            int("port"),
+            one_of("key_or_empty_string", &[key("key"), word("empty_string", "")]),
+            int("destination-db"),
+            int("timeout"),
+            word("copy", "COPY").opt().since("3.0.0"),
+            word("replace", "REPLACE").opt().since("3.0.0"),
+            one_of(
+                "authentication",
+                &[
+                    text("password").after("AUTH").opt().since("4.0.7"),
+                    block("username_password", &[text("username"), text("password")])
+                        .after("AUTH2")
+                        .opt()
+                        .since("6.0.0"),
+                ],
+            )
+            .opt(),
+            key("key").after("KEYS").spec(1).opt().many().since("3.0.6"),
+        ]),
     row("move", 3, WRITE | FAST, &[at(1, RW | ACCESS | UPDATE)], Here(keys::move_))
         .doc("1.0.0", "Moves a key to another database.", "O(1)")
         .args(&[key("key"), int("db")]),

@@ -117,7 +117,7 @@ fn rows_make_sense() {
         assert_eq!(spec.acl & acl::FAST != 0, spec.has(flag::FAST), "{name}: fast");
         assert_eq!(spec.acl & acl::SLOW != 0, !spec.has(flag::FAST), "{name}: slow");
         assert_eq!(spec.acl & acl::WRITE != 0, spec.has(flag::WRITE), "{name}: write");
-        let keyed = matches!(spec.route, Route::Keys | Route::Split { .. });
+        let keyed = matches!(spec.route, Route::Keys | Route::Away | Route::Split { .. });
         assert_eq!(keyed, !spec.keys.is_empty(), "{name}: route");
         let writes = spec.keys.iter().any(|k| k.flags & (key::RW | key::OW | key::RM) != 0);
         assert!(!writes || spec.has(flag::WRITE), "{name}: writes keys");

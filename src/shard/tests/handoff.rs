@@ -4,9 +4,11 @@ use super::{Client, Rig};
 use crate::cluster::handoff::{Handoff, Move};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::{NodeIndex, View};
+use crate::limits::MIGRATE_AT_ONCE;
 use crate::session::Door;
 use crate::shard::Input;
 use crate::shard::mail::Mail;
+use crate::shard::moving::{LinkEvent, LinkId, LinkOrder};
 use crate::shard::plane::Letters;
 use crate::slot::{SLOTS, Slot, key_slot};
 use crate::util::rng::Rng;
@@ -21,6 +23,16 @@ struct Post {
     /// The newest view that each shard has not taken up.
     views: Vec<Option<Arc<View>>>,
     view: Arc<View>,
+    wires: Vec<Wire>,
+}
+
+/// A link of a MIGRATE, whose target the test plays.
+struct Wire {
+    shard: usize,
+    link: LinkId,
+    opened: bool,
+    unsent: usize,
+    unread: Vec<u8>,
 }
 
 impl Post {
@@ -28,7 +40,7 @@ impl Post {
         let rig = Rig::new(shards, true);
         let view = rig.shards[0].view.clone();
         let queues = (0..shards).map(|_| (0..shards).map(|_| VecDeque::new()).collect()).collect();
-        Post { rig, queues, views: vec![None; shards], view }
+        Post { rig, queues, views: vec![None; shards], view, wires: Vec::new() }
     }
 
     fn owner(&self, slot: Slot) -> usize {
@@ -68,8 +80,48 @@ impl Post {
     /// Takes what the shards have for each other.
     fn collect(&mut self) {
         for (from, shard) in self.rig.shards.iter_mut().enumerate() {
+            while shard.has_chores() {
+                shard.chores(self.rig.now);
+            }
             shard.take_mail().for_each(|(to, mail)| self.queues[from][to].push_back(mail));
+            for order in shard.take_link_orders() {
+                let of = |wire: &Wire, link| (wire.shard, wire.link) == (from, link);
+                match order {
+                    LinkOrder::Open { link, .. } => {
+                        let unread = Vec::new();
+                        self.wires.push(Wire { shard: from, link, opened: false, unsent: 0, unread });
+                    }
+                    LinkOrder::Send { link, bytes } => {
+                        let wire = self.wires.iter_mut().find(|wire| of(wire, link)).expect("an open link");
+                        wire.unsent += bytes.len();
+                        wire.unread.extend(bytes);
+                    }
+                    LinkOrder::Close { link } => self.wires.retain(|wire| !of(wire, link)),
+                }
+            }
         }
+    }
+
+    /// The next event on a link; false when there is none. The target takes what has an even length.
+    fn play_target(&mut self, wire: usize) -> bool {
+        let Some(Wire { shard, link, opened, unsent, unread }) = self.wires.get_mut(wire) else {
+            return false;
+        };
+        let (shard, link, now) = (&mut self.rig.shards[*shard], *link, self.rig.now);
+        if !std::mem::replace(opened, true) {
+            shard.link(link, LinkEvent::Opened, now);
+        } else if *unsent > 0 {
+            shard.link(link, LinkEvent::Sent(std::mem::take(unsent)), now);
+        } else if let Some(len) = (!unread.is_empty()).then(|| first_reply(unread)).flatten() {
+            let command: Vec<u8> = unread.drain(..len).collect();
+            let takes = command.starts_with(b"*2\r\n$6\r\nSELECT") || len % 2 == 0;
+            let reply: &[u8] = if takes { b"+OK\r\n" } else { b"-ERR no\r\n" };
+            shard.link(link, LinkEvent::Received(reply), now);
+        } else {
+            return false;
+        }
+        self.collect();
+        true
     }
 
     /// One letter; false when there is none from `from` to `to`.
@@ -97,6 +149,7 @@ impl Post {
             for (from, to) in (0..n * n).map(|i| (i / n, i % n)) {
                 any |= self.deliver(from, to);
             }
+            any |= (0..self.wires.len()).fold(false, |any, wire| self.play_target(wire) | any);
         }
         assert!(self.is_settled(), "everything has arrived, and a shard still waits");
     }
@@ -195,6 +248,41 @@ fn a_slot_on_loan_goes_when_it_is_back() {
     assert_eq!((post.holders(slots[x]), post.holders(slots[y])), (vec![], vec![1]));
 }
 
+/// A slot goes when none of its keys is on its way; who waits for the key follows, and so does a MIGRATE
+/// that waits for another.
+#[test]
+fn a_slot_with_a_key_on_its_way_goes_when_that_has_arrived() {
+    let mut post = Post::new(3);
+    let (tag, slot) = tag(0);
+    let (a, b) = (post.owner(slot), (post.owner(slot) + 1) % 3);
+    let c = 3 - a - b;
+    let [mover, writer, own] = [(a, Door::Front), (c, Door::Front), (a, Door::Own)]
+        .map(|(shard, door)| post.rig.connect(shard, door));
+    let crowd: Vec<Client> = (0..MIGRATE_AT_ONCE).map(|_| post.rig.connect(a, Door::Front)).collect();
+    let fill: String = (0..=MIGRATE_AT_ONCE).map(|n| format!(" {tag}{n} v")).collect();
+    post.run(writer, &format!("MSET{fill}"));
+    for (n, client) in crowd.iter().enumerate() {
+        post.send(*client, format!("MIGRATE 10.0.0.9 7000 {tag}{n} 0 1000 COPY\r\n").as_bytes());
+    }
+    // two that wait for those, of a client here and of a sibling's
+    let late = format!("MIGRATE 10.0.0.9 7000 {tag}{MIGRATE_AT_ONCE} 0 1000 COPY\r\n");
+    post.send(mover, late.as_bytes());
+    post.send(own, late.as_bytes());
+    post.send(writer, format!("APPEND {tag}0 x\r\nSTRLEN {tag}0\r\n").as_bytes());
+    assert!(post.deliver(c, a) && post.deliver(a, c));
+    post.hand_off(&[(slot, b)]);
+    assert!(post.learn(a) && post.learn(b) && post.learn(c));
+    assert!(!post.deliver(a, b), "keys are on their way");
+    assert_ne!(post.rig.shards[a].heartbeat().era, 1);
+    post.settle();
+    assert_eq!(post.rig.output(writer), ":2\r\n:2\r\n");
+    assert_eq!(post.holders(slot), [b]);
+    let reply = post.rig.output(mover);
+    assert!(reply.starts_with("+OK") || reply.starts_with("-ERR Target"), "{reply}");
+    let moved = format!("-MOVED {slot} 10.0.0.9:{}\r\n", 7000 + b);
+    assert_eq!(post.rig.output(own), moved);
+}
+
 #[test]
 fn parts_of_a_command_are_split_once_more() {
     let mut post = Post::new(3);
@@ -269,8 +357,43 @@ fn first_reply(bytes: &[u8]) -> Option<usize> {
 
 const TAGS: usize = 12;
 
-/// Clients send pipelines of single-key commands, commands that are split and commands that borrow;
-/// letters and views arrive in any order; slots change hands all the while.
+/// What client `s` sends next, laid into `bytes`.
+fn say(
+    below: &mut impl FnMut(usize) -> usize,
+    sender: &mut Sender,
+    s: usize,
+    pushed: &mut usize,
+    bytes: &mut String,
+) {
+    let (one, other) = (tag(below(TAGS)).0, tag(below(TAGS)).0);
+    sender.sent += 1;
+    let line = match below(9) {
+        0 => format!("RPOPLPUSH l{one} l{other}"),
+        1 => {
+            *pushed += 1;
+            format!("RPUSH l{one} e{pushed}")
+        }
+        2 => format!("MGET s{one} s{other} none{one}"),
+        3 => {
+            // what it wrote is there for what it sends behind it
+            let (a, b) = (format!("m{s}{one}"), format!("m{s}x{other}"));
+            *bytes += &format!("MSET {a} {0} {b} {0}\r\nMGET {a} {b}\r\n", sender.sent);
+            sender.open.push_back(format!("MSET {a} {b}"));
+            sender.open.push_back(format!("MGET {a} {b} {}", sender.sent));
+            format!("DEL {a}")
+        }
+        4 => format!("MIGRATE 10.0.0.9 7000 \"\" 0 1000 COPY KEYS s{one} l{other}"),
+        _ => {
+            sender.appends += 1;
+            format!("APPEND s{one} {s}.{},", sender.sent)
+        }
+    };
+    *bytes += &format!("{line}\r\n");
+    sender.open.push_back(line);
+}
+
+/// Clients send pipelines of single-key commands, commands that are split, commands that borrow, and
+/// MIGRATEs that leave the keys here; letters and views arrive in any order; slots change hands all the while.
 fn storm(seed: u64) {
     let mut rng = Rng::new(seed);
     let mut below = |n: usize| rng.below(n as u64) as usize;
@@ -289,31 +412,7 @@ fn storm(seed: u64) {
                 let s = below(senders.len());
                 let mut bytes = String::new();
                 for _ in 0..1 + below(4) {
-                    let (one, other) = (tag(below(TAGS)).0, tag(below(TAGS)).0);
-                    let sender = &mut senders[s];
-                    sender.sent += 1;
-                    let line = match below(8) {
-                        0 => format!("RPOPLPUSH l{one} l{other}"),
-                        1 => {
-                            pushed += 1;
-                            format!("RPUSH l{one} e{pushed}")
-                        }
-                        2 => format!("MGET s{one} s{other} none{one}"),
-                        3 => {
-                            // what it wrote is there for what it sends behind it
-                            let (a, b) = (format!("m{s}{one}"), format!("m{s}x{other}"));
-                            bytes += &format!("MSET {a} {0} {b} {0}\r\nMGET {a} {b}\r\n", sender.sent);
-                            sender.open.push_back(format!("MSET {a} {b}"));
-                            sender.open.push_back(format!("MGET {a} {b} {}", sender.sent));
-                            format!("DEL {a}")
-                        }
-                        _ => {
-                            sender.appends += 1;
-                            format!("APPEND s{one} {s}.{},", sender.sent)
-                        }
-                    };
-                    bytes += &format!("{line}\r\n");
-                    sender.open.push_back(line);
+                    say(&mut below, &mut senders[s], s, &mut pushed, &mut bytes);
                 }
                 post.send(senders[s].client, bytes.as_bytes());
             }
@@ -328,6 +427,10 @@ fn storm(seed: u64) {
                 post.hand_off(&wanted.into_iter().collect::<Vec<_>>());
             }
             4 => drop(post.learn(below(shards))),
+            5 if !post.wires.is_empty() => {
+                let wire = below(post.wires.len());
+                post.play_target(wire);
+            }
             _ => drop(post.deliver(below(shards), below(shards))),
         }
         senders.iter_mut().for_each(|sender| hear(&mut post, sender, seed));
@@ -354,6 +457,7 @@ fn hear(post: &mut Post, sender: &mut Sender, seed: u64) {
             }
             "MGET" => reply.starts_with(b"*3\r\n"),
             "MSET" => reply == b"+OK\r\n",
+            "MIGRATE" => reply.starts_with(b"+") || reply.starts_with(b"-ERR Target"),
             "DEL" => reply == b":1\r\n",
             _ => reply[0] == b'$',
         };
