@@ -68,6 +68,28 @@ pub const OVERRUN: u64 = 32;
 /// Arguments and bytes of each that a SLOWLOG entry keeps.
 pub const SLOWLOG_ARGS: usize = 32;
 pub const SLOWLOG_ARG_BYTES: usize = 128;
+/// Bytes of a value, or nodes of a list, above which a snapshot writes it in pieces, and lets who would
+/// change it wait: what is below costs that client less than a millisecond.
+pub const SNAPSHOT_WHOLE: usize = 256 * 1024;
+pub const SNAPSHOT_NODES: usize = 64;
+/// What a snapshot may cost each turn of a shard: entries that are looked at, and bytes that are written.
+/// A shard that has nothing else to do takes turn after turn.
+pub const SNAPSHOT_VISITS: usize = 256;
+pub const SNAPSHOT_STEP_BYTES: usize = 16 * 1024;
+/// Bytes of a snapshot that are given to the disk at once, and those that may wait there before the walk
+/// waits for it.
+pub const SNAPSHOT_CHUNK: usize = 32 * 1024;
+pub const SNAPSHOT_UNWRITTEN: u64 = 4 * 1024 * 1024;
+/// Bytes handed out to a snapshot, ahead of the walk, above which writers wait; and for how long the disk
+/// may take nothing before the snapshot is given up.
+pub const SNAPSHOT_BACKLOG: usize = 16 * 1024 * 1024;
+pub const SNAPSHOT_PATIENCE_MS: u64 = 10_000;
+/// How often a core that has nothing else to do looks after its files, in microseconds.
+pub const FILE_POLL_US: u64 = 1000;
+/// Bytes of a file after which it is synced on the way (`rdb-save-incremental-fsync`).
+pub const SAVE_SYNC: usize = 2 * 1024 * 1024;
+/// Seconds between two tries to save when the last one failed.
+pub const SAVE_RETRY_S: u64 = 5;
 /// Provided receive buffers of a ring, and the size of each.
 pub const RECV_BUFFERS: u16 = 512;
 pub const RECV_BUFFER: u32 = 8 * 1024;

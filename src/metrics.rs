@@ -95,6 +95,24 @@ pub fn bucket_end(i: usize) -> u64 {
     }
 }
 
+/// What one shard tells of its saves.
+#[derive(Debug, Default)]
+pub struct Saving {
+    /// When the save under way began, in seconds of unix time; 0 without one.
+    pub began: Counter,
+    /// One more than the seconds that the last one took, 0 before the first.
+    pub took: Counter,
+    /// 1 when the last one failed.
+    pub failed: Counter,
+    /// Background saves begun since start.
+    pub saves: Counter,
+    /// Changes to the data that are saved.
+    pub dirty: Counter,
+    /// Keys that the snapshot under way has written, and how many it will.
+    pub keys_done: Counter,
+    pub keys_total: Counter,
+}
+
 /// Codes of error replies that are told apart; scripts can make up any.
 const ERROR_CODES: usize = 128;
 
@@ -121,6 +139,7 @@ pub struct Metrics {
     /// Inputs read and outputs given to the kernel.
     pub reads: Counter,
     pub writes: Counter,
+    pub saving: Saving,
     /// Per second, of late: commands, bytes in, bytes out.
     pub rates: [Counter; 3],
     /// Bytes of the keyspace, and of the clients' buffers.
@@ -176,6 +195,11 @@ impl Metrics {
         } else if errors.len() < ERROR_CODES {
             errors.insert(code.into(), 1);
         }
+    }
+
+    /// Changes to the data since it was last saved.
+    pub fn unsaved_changes(&self) -> u64 {
+        self.dirty.get().saturating_sub(self.saving.dirty.get())
     }
 
     /// A step of active expiry met `examined` keys: a running average, as Redis's.

@@ -57,8 +57,8 @@ impl Kind {
         let words = match (self, mode) {
             (Kind::Redis, Mode::Standalone) => "--save  --appendonly no".into(),
             (Kind::Redis, Mode::Cluster) => "--save  --appendonly no --cluster-enabled yes".into(),
-            (Kind::Shoal, Mode::Standalone) => format!("--shards {shards} --cluster-enabled no"),
-            (Kind::Shoal, Mode::Cluster) => format!("--shards {shards}"),
+            (Kind::Shoal, Mode::Standalone) => format!("--save  --shards {shards} --cluster-enabled no"),
+            (Kind::Shoal, Mode::Cluster) => format!("--save  --shards {shards}"),
         };
         words.split(' ').map(str::to_owned).collect()
     }

@@ -179,6 +179,8 @@ pub struct Effects {
 pub enum Aside {
     /// Close the connection once the reply is sent.
     Close,
+    /// All keys are gone: a save under way is in vain.
+    Flushed,
     /// Stand still until this time in unix milliseconds (DEBUG SLEEP).
     SleepUntil(u64),
     /// The configuration changed: take it up before the next command.

@@ -30,6 +30,7 @@ impl ErrReply {
     }
 }
 
+pub const SAVING: ErrReply = ErrReply::new("ERR Background save already in progress");
 /// What Redis says when there is more in its log.
 pub const FAILED: ErrReply = ErrReply::new("ERR");
 pub const WRONG_TYPE: ErrReply =

@@ -38,6 +38,14 @@ impl Place<'_> {
         file(self.host, self.conf, self.me)
     }
 
+    /// What the file is called before it is whole; SAVE and BGSAVE may be at it at one time.
+    pub fn temporary(&self, what: &str) -> String {
+        match self.host.metrics.len() {
+            1 => format!("temp-{what}-{}.rdb", self.host.pid),
+            _ => format!("temp-{what}-{}-{}.rdb", self.host.pid, self.me),
+        }
+    }
+
     fn slots(&self) -> String {
         let ranges = self.view.ranges(self.view.local_index(self.me));
         let words: Vec<String> = ranges.iter().map(|(from, to)| format!("{from}-{to}")).collect();
@@ -75,28 +83,34 @@ pub fn parse_slots(text: &[u8]) -> Option<Vec<(Slot, Slot)>> {
 pub fn save(ks: &Keyspace, at: &Place<'_>) -> Result<(), String> {
     let path = at.file();
     write(ks, at, &path).inspect_err(|why| tracing::warn!("Write error saving DB on disk({path}): {why}"))?;
-    at.host.metrics[at.me].dirty.set(0);
+    let m = &at.host.metrics[at.me];
+    m.saving.dirty.set(m.dirty.get());
+    m.saving.failed.set(0);
     at.host.registers.saved(at.me).store(at.now_us / 1_000_000, Relaxed);
     tracing::info!("DB saved on disk");
     Ok(())
 }
 
-fn write(ks: &Keyspace, at: &Place<'_>, path: &str) -> Result<(), String> {
-    let temporary = match at.host.metrics.len() {
-        1 => format!("temp-{}.rdb", at.host.pid),
-        _ => format!("temp-{}-{}.rdb", at.host.pid, at.me),
-    };
-    let mut file = at.host.outside.create(&temporary)?;
-    let mut writer = Writer::new(at.conf.rdbcompression, at.conf.rdbchecksum);
-    writer.aux("redis-ver", COMPATIBLE_VERSION.as_bytes());
-    writer.aux("redis-bits", b"64");
-    writer.aux("ctime", (at.now_us / 1_000_000).to_string().as_bytes());
-    writer.aux("used-mem", crate::metrics::used_memory().to_string().as_bytes());
-    writer.aux("aof-base", b"0");
-    writer.aux(SAVED_AT, at.now_us.to_string().as_bytes());
+/// What a file tells of itself.
+pub fn facts(at: &Place<'_>) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("redis-ver", COMPATIBLE_VERSION.to_owned()),
+        ("redis-bits", usize::BITS.to_string()),
+        ("ctime", (at.now_us / 1_000_000).to_string()),
+        ("used-mem", crate::metrics::used_memory().to_string()),
+        ("aof-base", "0".to_owned()),
+        (SAVED_AT, at.now_us.to_string()),
+    ];
     if at.host.metrics.len() > 1 || at.host.cluster {
-        writer.aux(SLOTS, at.slots().as_bytes());
+        facts.push((SLOTS, at.slots()));
     }
+    facts
+}
+
+fn write(ks: &Keyspace, at: &Place<'_>, path: &str) -> Result<(), String> {
+    let mut file = at.host.outside.create(&at.temporary("save"))?;
+    let mut writer = Writer::new(at.conf.rdbcompression, at.conf.rdbchecksum);
+    facts(at).iter().for_each(|(name, value)| writer.aux(name, value.as_bytes()));
     // keys past their time are written, too: whoever reads them sees to that
     let clock = Clock { expiry: Expiry::Ignore, ..at.clock };
     for (number, db) in ks.iter().enumerate().filter(|(_, db)| db.len() > 0) {
@@ -126,7 +140,7 @@ fn write(ks: &Keyspace, at: &Place<'_>, path: &str) -> Result<(), String> {
 }
 
 /// As `maxmemory-policy` has it: a policy that looks at neither leaves it out.
-fn usage(conf: &Config, clock: &Clock, lru: u32) -> Usage {
+pub fn usage(conf: &Config, clock: &Clock, lru: u32) -> Usage {
     use crate::config::types::MaxmemoryPolicy::*;
     match conf.maxmemory_policy {
         AllkeysLru | VolatileLru => Usage::Idle(clock.idle(lru)),
@@ -244,7 +258,7 @@ mod tests {
         w.caller.db = 0;
         w.host.metrics[0].dirty.set(9);
         w.check(&[("LASTSAVE", ":0|"), ("SAVE", "+OK|"), ("LASTSAVE", ":1700000000|")]);
-        assert_eq!(w.host.metrics[0].dirty.get(), 0);
+        assert_eq!(w.host.metrics[0].unsaved_changes(), 0);
         let digest = w.run("DEBUG DIGEST");
         w.at(1_700_000_003_000);
         w.check(&[("DEL a", ":1|"), ("SET c 3", "+OK|"), ("DEBUG RELOAD NOSAVE", "+OK|")]);

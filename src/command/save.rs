@@ -1,12 +1,15 @@
 //! SAVE and LASTSAVE.
 
 use super::ctx::Ctx;
-use super::error::{Done, FAILED};
+use super::error::{Done, FAILED, SAVING};
 use super::rdb;
 use crate::resp::Args;
 
 /// SAVE: the shard stands still until its data is on the disk.
 pub fn save(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
+    if ctx.host.metrics[ctx.me].saving.began.get() > 0 {
+        return Err(SAVING);
+    }
     rdb::save(ctx.ks, &ctx.place()).map_err(|_| FAILED)?;
     ctx.out.ok();
     Ok(())

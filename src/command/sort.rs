@@ -184,7 +184,10 @@ fn load(ctx: &mut Ctx<'_>, name: &[u8], options: &mut Options<'_>) -> Result<Ele
     }
     // redis-server leaves a sorted set that it has sorted in the big form
     let db = ctx.ks.db_mut(ctx.db);
-    if let Some(Object::ZSet(zset)) = db.find_mut(&key, Look::Peek, &ctx.clock).and_then(ValueMut::object) {
+    if let Some(ValueRef::Obj(Object::ZSet(zset))) = db.peek(&key, &ctx.clock).map(|e| e.value())
+        && zset.encoding() == "listpack"
+        && let Some(Object::ZSet(zset)) = db.find_mut(&key, Look::Peek, &ctx.clock).and_then(ValueMut::object)
+    {
         zset.unpack();
     }
     Ok(elements)

@@ -22,6 +22,7 @@ pub enum Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Auth,
+    BgSave,
     Hello,
     Quit,
     Reset,

@@ -324,9 +324,9 @@ directives! {
     sanitize_dump_payload: SanitizeDumpPayload = SanitizeDumpPayload::No, "sanitize-dump-payload", ENUM, MUTABLE;
     dbfilename: String = "dump.rdb".into(), "dbfilename", checked(false, dbfilename), PROTECTED;
     rdb_del_sync_files: bool = false, "rdb-del-sync-files", BOOL, MUTABLE;
-    rdb_save_incremental_fsync: bool = true, "rdb-save-incremental-fsync", BOOL, MUTABLE, noted "files are synced as they are written";
+    rdb_save_incremental_fsync: bool = true, "rdb-save-incremental-fsync", BOOL, MUTABLE;
     dir: String = "./".into(), "dir", UNSET, PROTECTED | DENY_LOADING;
-    rdb_key_save_delay: i32 = 0, "rdb-key-save-delay", int(INT_MIN, INT_MAX), HIDDEN, noted "no child process is ever forked";
+    rdb_key_save_delay: i32 = 0, "rdb-key-save-delay", int(INT_MIN, INT_MAX), HIDDEN;
     key_load_delay: i32 = 0, "key-load-delay", int(INT_MIN, INT_MAX), HIDDEN, noted "a testing aid of redis-server";
     loading_process_events_interval_bytes: u64 = 2 << 20, "loading-process-events-interval-bytes", int(1024, INT_MAX), HIDDEN, noted "loading never holds up the executor";
 

@@ -17,6 +17,7 @@ use super::link::{Links, News};
 use super::load::{self, Share, Tally};
 use super::mailbox::Post;
 use super::ring::{Completion, Peer, Ring, Sizes};
+use super::scribe::Scribe;
 use super::{clock, listen};
 use crate::cluster::plane::LinkId;
 use crate::command::host::Host;
@@ -26,6 +27,7 @@ use crate::session::Door;
 use crate::shard::mail::Mail;
 use crate::shard::moving::LinkEvent;
 use crate::shard::plane::Question;
+use crate::shard::snapshot::FileOrder;
 use crate::shard::{Input, Setup, Shard};
 use crate::store::Garbage;
 use glommio::{LocalExecutorBuilder, Placement};
@@ -129,6 +131,7 @@ const NEVER: Duration = Duration::from_secs(1 << 31);
 /// The tag of the plane's bell: no connection has it.
 const BELL: u64 = (1 << 56) - 1;
 const HELD: Duration = Duration::from_micros(limits::HELD_OUTPUT_US);
+const FILE_POLL: Duration = Duration::from_micros(limits::FILE_POLL_US);
 
 /// A core at work.
 pub struct Core {
@@ -167,6 +170,8 @@ pub struct Core {
     rung: bool,
     events: Sender<Event>,
     starved: Vec<u32>,
+    /// Files in the making, by their numbers.
+    scribes: Vec<(u64, Scribe)>,
 }
 
 /// A running core.
@@ -281,6 +286,7 @@ impl Core {
             rung: false,
             events: plan.events,
             starved: Vec::new(),
+            scribes: Vec::new(),
         };
         core.hear_bell();
         core.listen(plan.unix);
@@ -350,6 +356,8 @@ impl Core {
             self.enter(Some(A_MOMENT))?;
             self.turn();
         }
+        // what a background save would put there is older
+        self.scribes.drain(..).for_each(|(_, scribe)| scribe.end());
         let _ = self.events.send(Event::Saved(self.shard.save(clock::now())));
         while self.shared.phase.get() == phase {
             std::thread::sleep(A_MOMENT);
@@ -377,6 +385,7 @@ impl Core {
     fn until_due(&self) -> Duration {
         let timer = self.next_tick.min(self.next_beat);
         let due = self.held.front().map_or(timer, |&(_, until)| timer.min(until));
+        let due = if self.scribes.is_empty() { due } else { due.min(Instant::now() + FILE_POLL) };
         due.saturating_duration_since(Instant::now())
     }
 
@@ -398,6 +407,7 @@ impl Core {
         self.tick_if_due();
         self.do_chores();
         self.drive_links();
+        self.look_after_files();
         self.send_mail();
         self.send_garbage();
         self.tell_plane();
@@ -674,6 +684,34 @@ impl Core {
         }
     }
 
+    /// Passes on what is to be written, and what became of it.
+    fn look_after_files(&mut self) {
+        if !self.shard.has_file_orders() && self.scribes.is_empty() {
+            return;
+        }
+        for (id, order) in self.shard.take_file_orders() {
+            let at = self.scribes.iter().position(|s| s.0 == id);
+            match (order, at) {
+                (FileOrder::Begin(plan), _) => self.scribes.push((id, Scribe::start(plan))),
+                (FileOrder::Chunk(chunk), Some(at)) => self.scribes[at].1.append(chunk),
+                (FileOrder::Finish, Some(at)) => self.scribes[at].1.finish(),
+                (FileOrder::Drop, Some(at)) => drop(self.scribes.remove(at)),
+                (_, None) => {}
+            }
+        }
+        let mut ended = Vec::new();
+        self.scribes.retain(|(id, scribe)| {
+            self.shard.file_written(*id, scribe.written());
+            let outcome = scribe.outcome();
+            let goes_on = outcome.is_none();
+            ended.extend(outcome.map(|outcome| (*id, outcome)));
+            goes_on
+        });
+        for (id, outcome) in ended {
+            self.shard.file_ended(id, outcome, clock::now());
+        }
+    }
+
     /// Values to be freed elsewhere.
     fn send_garbage(&mut self) {
         if self.shard.has_garbage() {
@@ -788,6 +826,7 @@ impl Core {
 
     /// Sends what is ready, so that the reply to SHUTDOWN's neighbours is not lost.
     fn last_turn(&mut self) {
+        self.scribes.drain(..).for_each(|(_, scribe)| scribe.end());
         self.flush();
         let _ = self.ring.enter(None);
         for listener in self.listeners.iter().filter_map(|(socket, _)| socket.as_ref()) {

@@ -7,6 +7,7 @@
 //! - [`listen`]: listening sockets; [`doors`]: the host's, which may move.
 //! - [`executor`]: one core's turn.
 //! - [`bus`]: links to other hosts, nodes.conf, the thread that drives the plane.
+//! - [`scribe`]: files that are written while their core goes on.
 //! - [`disk`]: files that last; no formats.
 //! - [`check`]: reads files only to tell whether they are good.
 //! - [`load`]: what a host finds on the disk when it starts.
@@ -29,6 +30,7 @@ pub mod log;
 pub mod mailbox;
 pub mod outside;
 pub mod ring;
+pub mod scribe;
 
 use crate::limits;
 use nix::sched::{CpuSet, sched_getaffinity};

@@ -21,6 +21,7 @@ pub mod rdb;
 mod read;
 mod write;
 
+pub use crc64::crc64;
 pub use dump::{Dumping, dump, restore};
 pub use error::{Error, Stop};
 pub use input::Input;

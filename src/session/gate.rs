@@ -11,6 +11,10 @@ pub struct Conditions {
     pub auth_required: bool,
     /// More memory is used than `maxmemory`, and nothing more can be evicted.
     pub out_of_memory: bool,
+    /// The last background save failed, and writes are not to go on without one.
+    pub disk_failed: bool,
+    /// A snapshot is made: a write may have to wait for it. The shard asks, not the gate.
+    pub careful: bool,
     /// CLIENT PAUSE: until when, in ms, and whether reads may go on.
     pub paused_until: u64,
     pub pause_writes_only: bool,
@@ -18,6 +22,13 @@ pub struct Conditions {
 
 pub const NO_AUTH: ErrReply = ErrReply::new("NOAUTH Authentication required.");
 pub const OUT_OF_MEMORY: ErrReply = ErrReply::new("OOM command not allowed when used memory > 'maxmemory'.");
+
+pub const DISK_FAILED: ErrReply = ErrReply::new(
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+     Commands that may modify the data set are disabled, because this instance is configured to report \
+     errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the \
+     Redis logs for details about the RDB error.",
+);
 
 /// Refuses or lets pass. The command exists and its arguments number right.
 #[inline]
@@ -27,6 +38,9 @@ pub fn admit(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrRe
     }
     if c.out_of_memory && spec.has(flag::DENYOOM) {
         return Err(OUT_OF_MEMORY);
+    }
+    if c.disk_failed && (spec.has(flag::WRITE) || spec.name == "ping") {
+        return Err(DISK_FAILED);
     }
     Ok(())
 }

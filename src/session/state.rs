@@ -36,6 +36,8 @@ pub enum Hold {
     Loan,
     /// Its MIGRATE is under way.
     Move,
+    /// What it would change has to be written to a snapshot first.
+    Snapshot,
     /// The plane has its command.
     Plane,
     /// What it has on its way to siblings must be answered first: slots have changed hands.

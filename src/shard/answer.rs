@@ -3,8 +3,8 @@
 //! A batch tells by which view its commands were addressed. Where that is not our own, or slots are open,
 //! lent or have keys on their way, each command is looked at first:
 //!
-//! - It waits for a view that its sender has and we have not, and for a slot that is lent, and everything
-//!   of this sibling behind it.
+//! - It waits for a view that its sender has and we have not, for a slot that is lent, and for a snapshot
+//!   that has to be given the old value first, and everything of this sibling behind it.
 //! - It is parked, alone, when it would write a key that is on its way by MIGRATE, or when its client has
 //!   a command parked already.
 //! - It goes back when it is another shard's by now: see `bounce`. By MOVED or ASK, when that is on
@@ -49,6 +49,12 @@ enum Step {
     Leave(Why),
 }
 
+impl Step {
+    fn runs(&self) -> bool {
+        matches!(self, Step::Run | Step::RunAndRepeat)
+    }
+}
+
 impl Shard {
     /// A batch of a sibling: executes it, or keeps it behind those that stand still.
     pub(super) fn accept(&mut self, from: usize, batch: Box<Batch>) {
@@ -80,7 +86,14 @@ impl Shard {
             let number = standing.next as u32;
             let args = standing.batch.args(standing.at, f.args);
             let spec = table::by_id(f.spec);
-            let step = if self.withholds || unsure { self.consider(&standing, args) } else { Step::Run };
+            let mut step = if self.withholds || unsure { self.consider(&standing, args) } else { Step::Run };
+            if self.conditions.careful
+                && step.runs()
+                && self.awaits_snapshot(f.db as usize, spec, args, first_key_of(f))
+            {
+                self.stand_for_snapshot();
+                step = Step::Stand;
+            }
             match step {
                 Step::Run | Step::RunAndRepeat => {
                     caller.db = f.db as usize;

@@ -111,6 +111,10 @@ impl Shard {
         if shards.first() != Some(&self.at.me) || !self.balancer.is_due(self.now.ms()) {
             return;
         }
+        // slots would wait until they are written, and their clients with them
+        if self.host.metrics.iter().any(|m| m.saving.began.get() != 0) {
+            return;
+        }
         if let Some(plan) = self.balancer.look(shards.len(), &self.slot_costs(&shards)) {
             let busy = |ns: &[u64]| ns.iter().map(|ns| ns / 1000).collect::<Vec<_>>();
             let (before, after) = (busy(&plan.before), busy(&plan.after));

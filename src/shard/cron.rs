@@ -33,6 +33,7 @@ impl Shard {
         self.pressure.settled = 0;
         self.drop_idle_clients();
         self.begin_expiry();
+        self.save_if_due();
         self.publish();
         self.sample_loads();
         self.balance_if_due();

@@ -74,6 +74,10 @@ impl Shard {
             session.held.extend_from_slice(bytes);
             return;
         }
+        if self.conditions.careful && self.must_wait_for_snapshot(client, spec, args, key) {
+            return self.hold_for_snapshot(client, bytes);
+        }
+        let session = self.clients.get(client).expect("the caller looked it up");
         let before = session.last.replace(spec);
         if self.simple {
             return self.run_here(client, spec, args, key);

@@ -4,7 +4,9 @@
 //! is ever more than one era behind another. A shard takes an era up at once:
 //!
 //! - What it gives is packed into a [`Parcel`] and mailed before anything that follows. A slot on loan
-//!   goes when it is back, one with a key on its way by MIGRATE when that has arrived.
+//!   goes when it is back, one with a key on its way by MIGRATE when that has arrived; one of which a
+//!   snapshot of ours is owed something counts as lent until that is written, which comes before the rest
+//!   of the walk.
 //! - What it gets counts as lent until the parcel is there: commands that need it wait.
 //! - A client with commands on their way to siblings waits until they are answered ([`Hold::Order`]), for
 //!   a command that takes the new way must not overtake one that took the old. So it does when slots have
@@ -23,7 +25,7 @@ use crate::cluster::view::View;
 use crate::session::Hold;
 use crate::slot::Slot;
 use crate::store::Garbage;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// What a shard knows of handoffs.
@@ -36,8 +38,11 @@ pub(super) struct Handoffs {
     /// Commands of ours that no sibling has answered, and how many of them are of an older era.
     pub(super) unanswered: usize,
     old: usize,
-    /// Slots that go to a sibling when they are back from a loan, and no key of theirs is on its way.
+    /// Slots that go to a sibling when they are back from a loan, no key of theirs is on its way, and our
+    /// snapshot has got what it is owed of them.
     leaving: HashMap<Slot, usize>,
+    /// Those of them that the snapshot is owed, in the order in which they are written.
+    owed: VecDeque<Slot>,
     /// By sibling: the last era in which we gave it something.
     gave: Vec<u64>,
     /// By sibling: the era in which we last returned something to it.
@@ -92,7 +97,7 @@ impl Shard {
         for m in handoff.moves.iter().filter(|m| m.from == me) {
             self.handoffs.gave.resize(self.at.shards, 0);
             self.handoffs.gave[m.to] = handoff.era;
-            let (bound, free): (Vec<Slot>, Vec<Slot>) = m.slots.iter().partition(|s| self.is_bound(*s));
+            let (free, bound): (Vec<Slot>, Vec<Slot>) = m.slots.iter().partition(|s| self.may_go(*s));
             self.handoffs.leaving.extend(bound.into_iter().map(|slot| (slot, m.to)));
             self.give(free, m.to);
         }
@@ -125,8 +130,27 @@ impl Shard {
         }
     }
 
+    /// A slot is a sibling's, but our snapshot has not got all of it.
+    fn keep_until_written(&mut self, slot: Slot) {
+        self.lend_out(slot);
+        self.handoffs.owed.push_back(slot);
+        self.chores = true;
+    }
+
+    /// Sends on what the snapshot has got by now, and has it write the next slot.
+    pub(super) fn give_written(&mut self) {
+        while let Some(&slot) = self.handoffs.owed.front() {
+            if self.ks.owes(slot) {
+                return self.ks.hurry(slot);
+            }
+            self.handoffs.owed.pop_front();
+            self.unlend(&[slot]);
+        }
+    }
+
     /// Takes out all that this shard keeps by slot.
     fn pack(&mut self, slots: Vec<Slot>) -> Box<Parcel> {
+        assert!(!slots.iter().any(|s| self.ks.owes(*s)), "who gets a slot can't pay our snapshot");
         let tables = self.take_tables(&slots);
         Box::new(Parcel { view: self.view.clone(), slots, tables })
     }
@@ -139,6 +163,8 @@ impl Shard {
         for (i, tables) in tables.into_iter().enumerate() {
             let db = self.ks.db_mut(i);
             for table in tables {
+                // no file of ours speaks for them yet, and no snapshot that has begun has them
+                self.metrics.dirty.add(table.len() as u64);
                 // the cluster may have taken it from us while it was on its way
                 let leftover = match self.view.owner_index(table.slot()) == me {
                     true => db.put_slot(table),
@@ -156,9 +182,15 @@ impl Shard {
         self.note_settled();
     }
 
-    /// Whether a slot can't go now: it is not here, or a key of it is on its way.
-    fn is_bound(&self, slot: Slot) -> bool {
-        self.is_lent(slot) || self.moves.holds_slot(slot)
+    /// Whether a slot that leaves can go now: it is here, none of its keys is on its way, and our snapshot
+    /// is owed nothing of it. If only that is missing, the snapshot writes it next.
+    fn may_go(&mut self, slot: Slot) -> bool {
+        let is_bound = self.is_lent(slot) || self.moves.holds_slot(slot);
+        let owes = !is_bound && self.ks.owes(slot);
+        if owes {
+            self.keep_until_written(slot);
+        }
+        !is_bound && !owes
     }
 
     /// Slots that are a sibling's by now go to it, if nothing keeps them here any more.
@@ -167,9 +199,9 @@ impl Shard {
             return;
         }
         for (slot, to) in std::mem::take(&mut self.handoffs.leaving) {
-            match self.is_bound(slot) {
-                true => drop(self.handoffs.leaving.insert(slot, to)),
-                false => self.give(vec![slot], to),
+            match self.may_go(slot) {
+                true => self.give(vec![slot], to),
+                false => drop(self.handoffs.leaving.insert(slot, to)),
             }
         }
         self.note_settled();

@@ -257,8 +257,11 @@ impl Shard {
         let mut i = 0;
         while i < self.loans.wishes.len() {
             let wish = &self.loans.wishes[i];
-            // what is ahead of us waits until we have caught up
-            let taken = |s: &Slot| self.loans.lent.contains(s) || self.moves.holds_slot(*s);
+            // what is ahead of us waits until we have caught up; a large value that is half written to a
+            // snapshot must not change
+            let written = self.ks.large_slot();
+            let taken =
+                |s: &Slot| self.loans.lent.contains(s) || self.moves.holds_slot(*s) || written == Some(*s);
             let busy = wish.era > self.handoffs.era
                 || wish.slots.iter().any(taken)
                 || self.moves.parks_for(wish.from)

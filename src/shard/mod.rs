@@ -16,6 +16,7 @@
 //! - [`visited`](Shard::visited) is a turn on a sibling's core, while this shard's own sleeps. So a shard is
 //!   `Send`, keeps nothing in its thread, and tells there of all that its own core has to do afterwards.
 //! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
+//! - [`snapshot`] makes points in time of the keyspace, and saves them.
 //! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
 mod answer;
@@ -36,6 +37,7 @@ mod others;
 pub mod plane;
 mod pressure;
 mod saving;
+pub mod snapshot;
 mod turn;
 mod verbs;
 mod visit;
@@ -187,6 +189,7 @@ pub struct Shard {
     expiring: bool,
     chores: bool,
     pressure: pressure::Pressure,
+    snapshots: snapshot::Snapshots,
     rates: figures::Rates,
     peaks: figures::Peaks,
     /// Calls of SHUTDOWN ABORT when a client of ours asked for SHUTDOWN.
@@ -244,6 +247,7 @@ impl Shard {
             expiring: false,
             chores: false,
             pressure: pressure::Pressure::default(),
+            snapshots: snapshot::Snapshots::default(),
             rates: figures::Rates::default(),
             peaks: figures::Peaks::default(),
             shutdown: None,

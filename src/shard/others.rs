@@ -22,6 +22,7 @@ impl Shard {
         out: &mut Vec<u8>,
     ) -> Done {
         match verb {
+            Verb::BgSave => self.bgsave(args, out),
             Verb::ClientList => self.client_list(caller, args, out),
             Verb::ClientKill => self.client_kill(caller, args, out),
             Verb::ClientPause => self.client_pause(args, out),

@@ -16,7 +16,6 @@ use crate::resp::{Args, Reply};
 use crate::session::route::{self, Found, Verdict, Visitor};
 use crate::session::{Door, Hold};
 use crate::slot::{SLOTS, Slot, key_slot};
-use crate::store::Garbage;
 use crate::util::num::parse_i64;
 use std::sync::Arc;
 
@@ -141,9 +140,8 @@ impl Shard {
                 self.plane.lost.insert(slot);
             } else if self.ks.db(0).slot_len(slot) > 0 {
                 let db = self.ks.db_mut(0);
-                let table = db.take_slot(slot);
-                self.metrics.dirty.add(table.len() as u64);
-                db.leave(Garbage::Slot(table));
+                self.metrics.dirty.add(db.slot_len(slot) as u64);
+                db.forsake_slot(slot);
             }
         }
     }

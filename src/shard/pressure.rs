@@ -233,7 +233,7 @@ impl Shard {
         self.chores
     }
 
-    /// Goes on with expiry, eviction and what leaves for other hosts, a bounded step of each.
+    /// Goes on with expiry, eviction, a snapshot and what leaves for other hosts, a bounded step of each.
     pub fn chores(&mut self, now: Now) {
         self.begin(now);
         self.chores = false;
@@ -242,6 +242,8 @@ impl Shard {
         }
         self.relieve();
         self.write_step();
+        self.snapshot_step();
+        self.resume_clients();
         self.end_turn();
     }
 }

@@ -8,7 +8,7 @@ use crate::slot::Slot;
 use crate::value::Limits;
 
 impl Shard {
-    fn place(&self, now: Now) -> Place<'_> {
+    pub(super) fn place(&self, now: Now) -> Place<'_> {
         Place {
             me: self.at.me,
             host: &self.host,
@@ -28,6 +28,7 @@ impl Shard {
             tracing::warn!("Can't save: {why}");
             return Err(why.into());
         }
+        self.give_up_saves();
         rdb::save(&self.ks, &self.place(now))
     }
 

@@ -49,7 +49,8 @@ impl Shard {
             Verb::Plane => self.ask_plane(client, args),
             Verb::Balance => self.balance(client, args, &mut out),
             Verb::Migrate => self.migrate(client, args),
-            Verb::ClientKill
+            Verb::BgSave
+            | Verb::ClientKill
             | Verb::ClientList
             | Verb::ClientPause
             | Verb::ClientUnblock
@@ -238,6 +239,7 @@ impl Shard {
                     self.hang_up(client);
                 }
             }
+            Aside::Flushed => self.flushed(),
             Aside::SleepUntil(ms) => self.sleep_until = self.sleep_until.max(ms),
             Aside::Configured => {
                 self.generation = self.host.live.generation();

@@ -50,6 +50,7 @@ impl Shard {
             || self.has_garbage()
             || self.has_questions()
             || self.has_link_orders()
+            || self.has_file_orders()
             || !self.answers.is_empty()
             || !self.letters.is_empty()
             || !self.handoffs.first.is_empty()

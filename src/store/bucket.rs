@@ -256,6 +256,18 @@ impl Bucket {
         }
     }
 
+    /// As [`Bucket::each`], for changes that leave size and TTL alone.
+    #[inline]
+    pub fn each_mut(&mut self, f: &mut impl FnMut(&mut Entry)) {
+        let mut at = Some(self);
+        while let Some(bucket) = at {
+            for i in bucket.used() {
+                f(bucket.entry_mut(i));
+            }
+            at = bucket.next_mut();
+        }
+    }
+
     /// Takes everything out of the whole chain.
     pub fn drain(mut self, f: &mut impl FnMut(u8, Entry)) {
         for i in self.used() {

@@ -9,6 +9,7 @@ use super::expire::Cursor;
 use super::key::{Hasher, Key};
 use super::load::Load;
 use super::owned::{Garbage, Owned, OwnedValue, is_big};
+use super::snapshot::Debts;
 use super::strings;
 use super::table::{Spot, Table, Tally};
 use crate::slot::{SLOTS, Slot};
@@ -80,6 +81,9 @@ pub struct Db {
     rng: Rng,
     pub(super) garbage: Vec<Garbage>,
     pub(super) expiring: Cursor,
+    /// A table here owes something to a snapshot: what is about to change has to be looked at first.
+    pub(super) careful: bool,
+    pub(super) debts: Debts,
     pub lazy: LazyFree,
     /// Some slot has a load.
     loaded: bool,
@@ -92,10 +96,21 @@ pub struct Db {
 }
 
 /// A set of slots.
+#[derive(Clone)]
 pub(super) struct Bitmap([u64; SLOTS / 64]);
 
+impl Default for Bitmap {
+    fn default() -> Bitmap {
+        Bitmap([0; SLOTS / 64])
+    }
+}
+
 impl Bitmap {
-    fn put(&mut self, slot: usize, yes: bool) {
+    pub fn has(&self, slot: usize) -> bool {
+        self.0[slot / 64] >> (slot % 64) & 1 != 0
+    }
+
+    pub fn put(&mut self, slot: usize, yes: bool) {
         let bit = 1 << (slot % 64);
         match yes {
             true => self.0[slot / 64] |= bit,
@@ -126,9 +141,17 @@ impl Bitmap {
 pub struct SlotTable {
     slot: Slot,
     table: Table,
+    /// Some of it is owed to its owner's snapshot.
+    owing: bool,
+    /// What was handed out of it away from home.
+    strays: Vec<(Slot, Entry)>,
 }
 
 impl SlotTable {
+    pub(super) fn new(slot: Slot, table: Table) -> SlotTable {
+        SlotTable { slot, table, owing: false, strays: Vec::new() }
+    }
+
     pub fn slot(&self) -> Slot {
         self.slot
     }
@@ -255,13 +278,15 @@ impl Db {
         Db {
             tables: empty_tables(),
             groups: [Count::default(); GROUPS],
-            used: Bitmap([0; SLOTS / 64]),
-            fading: Bitmap([0; SLOTS / 64]),
+            used: Bitmap::default(),
+            fading: Bitmap::default(),
             sum: Tally { len: 0, volatile: 0, bytes: 0 },
             hasher,
             rng: Rng::new(seed),
             garbage: Vec::new(),
             expiring: Cursor::default(),
+            careful: false,
+            debts: Debts::default(),
             lazy: LazyFree::default(),
             loaded: false,
             track_expired: false,
@@ -290,7 +315,7 @@ impl Db {
 
     /// Changes a table and takes its new counts over into the sums.
     #[inline]
-    fn change<R>(&mut self, slot: Slot, f: impl FnOnce(&mut Table, &Hasher) -> R) -> R {
+    pub(super) fn change<R>(&mut self, slot: Slot, f: impl FnOnce(&mut Table, &Hasher) -> R) -> R {
         let s = slot as usize % SLOTS;
         let table = &mut self.tables[s];
         let old = table.tally();
@@ -328,7 +353,16 @@ impl Db {
         self.table_mut(key.slot).at_mut(spot)
     }
 
+    /// What every change of an entry in its table does first.
+    #[inline(always)]
+    pub(super) fn will_change(&mut self, key: &Key, spot: Spot) {
+        if self.careful {
+            self.settle(key.slot, spot);
+        }
+    }
+
     pub(super) fn update<R>(&mut self, key: &Key, spot: Spot, f: impl FnOnce(&mut Entry) -> R) -> R {
+        self.will_change(key, spot);
         self.change(key.slot, |table, _| table.update(spot, f))
     }
 
@@ -442,6 +476,11 @@ impl Db {
 
     /// The value of `key` for change in place: aggregates, or a string's bytes at their length.
     pub fn find_mut(&mut self, key: &Key, look: Look, clock: &Clock) -> Option<ValueMut<'_>> {
+        if self.careful
+            && let Some(spot) = self.live(key, clock)
+        {
+            self.settle(key.slot, spot);
+        }
         Some(match self.look(key, look, clock)?.view_mut() {
             Raw::Int(n) => ValueMut::Int(n),
             Raw::Bytes(bytes) => ValueMut::Str(bytes),
@@ -549,13 +588,20 @@ impl Db {
     /// Removes a key. With `lazy` a big value becomes garbage instead of being freed here.
     pub fn delete(&mut self, key: &Key, lazy: bool, clock: &Clock) -> bool {
         let Some(spot) = self.live(key, clock) else { return false };
-        let entry = self.cut(key, spot);
-        self.drop_entry(entry, lazy);
+        self.drop_key(key, spot, lazy);
         true
     }
 
     pub(super) fn cut(&mut self, key: &Key, spot: Spot) -> Entry {
+        self.will_change(key, spot);
         self.change(key.slot, |table, _| table.remove(spot))
+    }
+
+    pub(super) fn drop_key(&mut self, key: &Key, spot: Spot, lazy: bool) {
+        if !self.careful || !self.uproot(key, spot) {
+            let entry = self.cut(key, spot);
+            self.drop_entry(entry, lazy);
+        }
     }
 
     pub(super) fn drop_entry(&mut self, mut entry: Entry, lazy: bool) {
@@ -592,11 +638,12 @@ impl Db {
     }
 
     /// Empties the database, however much is in it, by giving all of its tables away. Dropping what
-    /// it returns frees the keys.
+    /// it returns frees the keys, but for those that a snapshot still has to write.
     pub fn clear(&mut self) -> Garbage {
-        let keys = self.len();
+        let orphans = if self.careful { self.orphan_tables() } else { 0 };
+        let keys = self.len() - orphans;
         self.groups = [Count::default(); GROUPS];
-        (self.used, self.fading) = (Bitmap([0; SLOTS / 64]), Bitmap([0; SLOTS / 64]));
+        (self.used, self.fading) = (Bitmap::default(), Bitmap::default());
         self.sum = Tally { len: 0, volatile: 0, bytes: 0 };
         let tables = std::mem::replace(&mut self.tables, empty_tables());
         if self.loaded {
@@ -609,14 +656,21 @@ impl Db {
     /// Takes a slot's whole table out, by moving one pointer.
     pub fn take_slot(&mut self, slot: Slot) -> SlotTable {
         let table = self.change(slot, |table, _| std::mem::replace(table, Table::new()));
-        SlotTable { slot, table }
+        let (owing, strays) = if self.careful { self.debts.see_off(slot) } else { (false, Vec::new()) };
+        self.careful = self.debts.any();
+        SlotTable { slot, table, owing, strays }
     }
 
     /// Puts a slot's table in; what the slot held comes back. The table must come from a keyspace
-    /// with the same [`Hasher`].
+    /// with the same [`Hasher`]. One that owes something to a snapshot must go home again.
     pub fn put_slot(&mut self, slot: SlotTable) -> SlotTable {
-        self.loaded |= slot.table.load != Load::NONE;
-        let table = self.change(slot.slot, |table, _| std::mem::replace(table, slot.table));
-        SlotTable { slot: slot.slot, table }
+        let SlotTable { slot, table, owing, strays } = slot;
+        self.loaded |= table.load != Load::NONE;
+        let before = self.change(slot, |old, _| std::mem::replace(old, table));
+        if owing {
+            self.debts.welcome(slot, strays);
+            self.careful = true;
+        }
+        SlotTable::new(slot, before)
     }
 }

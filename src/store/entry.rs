@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The header holds, from its low end: 24 bits of access field, 8 of flags, 16 of key length, 16
-//! of inline value length. A key longer than 64 KB has both lengths in the wide word instead. The
+//! of inline value length. One of the flags is the phase, which belongs to the table that the entry
+//! stands in ([`super::snapshot`]): a change of value or TTL leaves it alone. A key longer than 64 KB has both lengths in the wide word instead. The
 //! payload is an integer or a boxed object. Allocations are rounded up to the allocator's size
 //! classes, so that a value that changes a little is rewritten in place and bytes are counted as
 //! they are really used.
@@ -54,7 +55,10 @@ const OBJECT: u64 = 2 << 24;
 const TTL: u64 = 1 << 26;
 const RAW: u64 = 1 << 27;
 const WIDE: u64 = 1 << 28;
+const PHASE: u64 = 1 << 29;
 const LRU: u64 = (1 << 24) - 1;
+/// What a new value inherits from the one before.
+const KEPT: u64 = LRU | PHASE;
 
 const _: () = assert!(crate::limits::INLINE_VALUE <= u16::MAX as usize);
 
@@ -71,7 +75,7 @@ pub(super) fn good_size(size: usize) -> usize {
 /// The shape of an entry: everything but the contents.
 #[derive(Clone, Copy)]
 struct Shape {
-    /// Header bits: kind, TTL and raw flags, access field.
+    /// Header bits: kind, TTL, raw and phase flags, access field.
     bits: u64,
     key: usize,
     value: usize,
@@ -149,7 +153,11 @@ impl Payload<'_> {
 impl Entry {
     /// `lru` is the 24-bit access field; `raw` says that a string was written to in place.
     pub fn new(key: &[u8], payload: Payload, ttl: Option<u64>, raw: bool, lru: u32) -> Entry {
-        let shape = Entry::shape_for(key.len(), &payload, ttl, raw, lru);
+        Entry::build(key, payload, ttl, raw, lru as u64 & LRU)
+    }
+
+    fn build(key: &[u8], payload: Payload, ttl: Option<u64>, raw: bool, kept: u64) -> Entry {
+        let shape = Entry::shape_for(key.len(), &payload, ttl, raw, kept);
         let entry = Entry(allocate(&shape));
         // SAFETY: `allocate` made room for the whole shape; the key fits between its bounds.
         unsafe {
@@ -160,11 +168,9 @@ impl Entry {
         entry
     }
 
-    fn shape_for(key: usize, payload: &Payload, ttl: Option<u64>, raw: bool, lru: u32) -> Shape {
-        let bits = payload.kind()
-            | if ttl.is_some() { TTL } else { 0 }
-            | if raw { RAW } else { 0 }
-            | lru as u64 & LRU;
+    /// `kept` are bits of [`KEPT`].
+    fn shape_for(key: usize, payload: &Payload, ttl: Option<u64>, raw: bool, kept: u64) -> Shape {
+        let bits = payload.kind() | if ttl.is_some() { TTL } else { 0 } | if raw { RAW } else { 0 } | kept;
         Shape { bits, key, value: payload.inline_len() }
     }
 
@@ -237,7 +243,7 @@ impl Entry {
                 (lengths as u32 as usize, (lengths >> 32) as usize)
             }
         };
-        Shape { bits: head & (LRU | KIND | TTL | RAW | WIDE), key, value }
+        Shape { bits: head & (KEPT | KIND | TTL | RAW | WIDE), key, value }
     }
 
     #[inline]
@@ -321,6 +327,28 @@ impl Entry {
         self.set_word(0, head | RAW);
     }
 
+    /// The flag that tells entries apart which a snapshot has seen: see [`super::snapshot`].
+    #[inline]
+    pub fn phase(&self) -> bool {
+        self.head() & PHASE != 0
+    }
+
+    #[inline]
+    pub fn set_phase(&mut self, phase: bool) {
+        let head = self.head();
+        self.set_word(0, head & !PHASE | (phase as u64) << PHASE.trailing_zeros());
+    }
+
+    /// Another entry with the same key, value and TTL.
+    pub fn duplicate(&self) -> Entry {
+        let payload = match self.view() {
+            View::Int(n) => Payload::Int(n),
+            View::Bytes(bytes) => Payload::Bytes(bytes),
+            View::Object(object) => Payload::Object(Box::new(object.clone())),
+        };
+        Entry::build(self.key(), payload, self.expire_at(), self.is_raw(), self.head() & KEPT)
+    }
+
     /// Bytes of the entry's own allocation.
     #[inline]
     pub fn size(&self) -> usize {
@@ -359,9 +387,10 @@ impl Entry {
     pub fn replace(&mut self, payload: Payload, ttl: Option<u64>, raw: bool) -> Option<Box<Object>> {
         let old_object = self.take_object();
         let old = self.shape();
-        let new = Entry::shape_for(old.key, &payload, ttl, raw, self.lru());
+        let kept = old.bits & KEPT;
+        let new = Entry::shape_for(old.key, &payload, ttl, raw, kept);
         if old.size() != new.size() {
-            let next = Entry::new(self.key(), payload, ttl, raw, self.lru());
+            let next = Entry::build(self.key(), payload, ttl, raw, kept);
             *self = next;
             return old_object;
         }

@@ -34,6 +34,11 @@ impl Policy {
         matches!(self, Policy::AllkeysLfu | Policy::VolatileLfu)
     }
 
+    /// Keys go by when they were last used.
+    pub fn lru(self) -> bool {
+        matches!(self, Policy::AllkeysLru | Policy::VolatileLru)
+    }
+
     fn random(self) -> bool {
         matches!(self, Policy::AllkeysRandom | Policy::VolatileRandom)
     }
@@ -157,8 +162,7 @@ impl Keyspace {
         if policy.volatile() && !db.entry(&key, spot).has_ttl() {
             return false;
         }
-        let entry = db.cut(&key, spot);
-        db.drop_entry(entry, db.lazy.evict);
+        db.drop_key(&key, spot, db.lazy.evict);
         db.stats.evicted += 1;
         true
     }

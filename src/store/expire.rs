@@ -38,11 +38,10 @@ impl Db {
     }
 
     fn expire(&mut self, key: &Key, spot: Spot) {
-        let entry = self.cut(key, spot);
+        self.drop_key(key, spot, self.lazy.expire);
         if self.track_expired {
             self.expired.push(key.bytes.into());
         }
-        self.drop_entry(entry, self.lazy.expire);
     }
 
     /// Removes keys that are past their time, from where the last call stopped. Looks at about

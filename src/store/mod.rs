@@ -9,6 +9,7 @@
 //! - Tables grow and shrink by one bucket at a time: no call moves more than 64 KB.
 //! - Time comes in as a [`Clock`], randomness as a seed. A key past its time is removed by the
 //!   call that meets it, unless the clock's [`Expiry`] says otherwise.
+//! - A point in time of a keyspace is taken without stopping it: [`snapshot`].
 //! - Counters of [`Db`] (keys, keys with a TTL, bytes) are exact after every call.
 
 mod array;
@@ -22,6 +23,7 @@ mod key;
 mod keyspace;
 mod load;
 mod owned;
+pub mod snapshot;
 mod strings;
 mod table;
 mod walk;

@@ -69,6 +69,9 @@ impl Db {
         let View::Int(old) = self.entry(key, spot).view() else { return None };
         let new = f(old);
         let lru = if clock.no_touch { self.entry(key, spot).lru() } else { self.touched(key, spot, clock) };
+        if new.is_some() {
+            self.will_change(key, spot);
+        }
         let entry = self.entry_mut(key, spot);
         entry.set_lru(lru);
         if let Some(n) = new {

@@ -30,11 +30,15 @@ pub(super) struct Table {
     volatile: u32,
     /// Bytes of all entries in [`UNIT`]s.
     units: u32,
-    /// Buckets in chains.
+    /// Buckets in chains, and, in the highest bit, the phase: outside of a snapshot that of every
+    /// entry here, during one that of the entries which it has seen.
     chained: u32,
     /// What the slot has cost.
     pub load: Load,
 }
+
+/// A slot's table can't have so many buckets in chains that they reach this bit: 128 GB of them.
+const PHASE: u32 = 1 << 31;
 
 // a cache line
 const _: () = assert!(size_of::<Table>() == 64);
@@ -84,8 +88,24 @@ impl Table {
         Tally {
             len: self.len as usize,
             volatile: self.volatile as usize,
-            bytes: self.buckets.bytes() + self.chained as usize * 64 + self.units as usize * UNIT,
+            bytes: self.buckets.bytes() + self.chained() as usize * 64 + self.units as usize * UNIT,
         }
+    }
+
+    #[inline]
+    fn chained(&self) -> u32 {
+        self.chained & !PHASE
+    }
+
+    #[inline]
+    pub fn phase(&self) -> bool {
+        self.chained & PHASE != 0
+    }
+
+    /// From here on no entry that is here has been seen.
+    #[inline]
+    pub fn turn_phase(&mut self) {
+        self.chained ^= PHASE;
     }
 
     #[inline]
@@ -203,7 +223,8 @@ impl Table {
     }
 
     /// Adds an entry whose key isn't here, with its hash.
-    pub fn insert(&mut self, hash: u64, entry: Entry, hasher: &Hasher) {
+    pub fn insert(&mut self, hash: u64, mut entry: Entry, hasher: &Hasher) {
+        entry.set_phase(self.phase());
         if self.buckets.len() == 0 {
             self.buckets.push(Bucket::new());
         }
@@ -262,7 +283,7 @@ impl Table {
         self.units -= units(&entry);
         if self.len == 0 {
             self.buckets = Array::new();
-            debug_assert!(self.volatile == 0 && self.units == 0 && self.chained == 0);
+            debug_assert!(self.volatile == 0 && self.units == 0 && self.chained() == 0);
         } else if self.len as usize * 2 < self.buckets.len() * MERGE && self.buckets.len() > 1 {
             self.merge();
         }
@@ -284,19 +305,45 @@ impl Table {
     /// The cursor counts buckets of the smaller mask with its bits reversed, as Redis's does: what
     /// was there all the time is seen, however often the table grew or shrank in between.
     pub fn scan<'a>(&'a self, cursor: u64, f: &mut impl FnMut(&'a Entry)) -> u64 {
+        let Some((b, twin, next)) = self.stop(cursor) else { return 0 };
+        self.buckets.get(b).each(f);
+        if let Some(b) = twin {
+            self.buckets.get(b).each(f);
+        }
+        next
+    }
+
+    /// As [`Table::scan`], with entries whose access field and phase may be changed.
+    pub fn scan_mut(&mut self, cursor: u64, f: &mut impl FnMut(&mut Entry)) -> u64 {
+        let Some((b, twin, next)) = self.stop(cursor) else { return 0 };
+        self.buckets.get_mut(b).each_mut(f);
+        if let Some(b) = twin {
+            self.buckets.get_mut(b).each_mut(f);
+        }
+        next
+    }
+
+    /// The bucket of a scan's step, the one that was split off it in this round, and the next cursor.
+    #[inline]
+    fn stop(&self, cursor: u64) -> Option<(usize, Option<usize>, u64)> {
         let n = self.buckets.len();
         if n == 0 {
-            return 0;
+            return None;
         }
         let size = base(n);
         let mask = size as u64 - 1;
         let b = (cursor & mask) as usize;
-        self.buckets.get(b).each(f);
-        if b + size < n {
-            self.buckets.get(b + size).each(f);
+        let next = (cursor | !mask).reverse_bits().wrapping_add(1).reverse_bits();
+        Some((b, Some(b + size).filter(|&twin| twin < n), next))
+    }
+
+    /// Loads the entries of a scan's step, without those in chains.
+    pub fn prefetch_step(&self, cursor: u64) {
+        if let Some((b, twin, _)) = self.stop(cursor) {
+            for bucket in [Some(b), twin].into_iter().flatten().map(|b| self.buckets.get(b)) {
+                bucket.used().for_each(|i| prefetch(bucket.entry(i).as_ptr()));
+            }
         }
-        let next = (cursor | !mask).reverse_bits().wrapping_add(1);
-        next.reverse_bits()
     }
 
     /// Calls `f` with every entry of bucket `b` and its chain.

@@ -193,10 +193,10 @@ impl Drop for Server {
 fn shape_args(shape: Shape, real: bool) -> Vec<String> {
     let text = match (shape, real) {
         (Shape::Standalone(_), true) => "--save|".to_owned(),
-        (Shape::Standalone(shards), false) => format!("--shards|{shards}|--cluster-enabled|no"),
+        (Shape::Standalone(shards), false) => format!("--save||--shards|{shards}|--cluster-enabled|no"),
         (Shape::Host(_) | Shape::Node, true) => "--save||--cluster-enabled|yes".to_owned(),
-        (Shape::Host(shards), false) => format!("--shards|{shards}"),
-        (Shape::Node, false) => "--shards|1|--cluster-enabled|yes".to_owned(),
+        (Shape::Host(shards), false) => format!("--save||--shards|{shards}"),
+        (Shape::Node, false) => "--save||--shards|1|--cluster-enabled|yes".to_owned(),
     };
     text.split('|').map(str::to_owned).collect()
 }

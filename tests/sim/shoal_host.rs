@@ -80,7 +80,9 @@ fn no_time() -> u64 {
 impl ShoalHost {
     /// A host, and the nodes.conf that it has written before anybody heard of it.
     pub fn start(start: Start<'_>) -> (ShoalHost, Vec<u8>) {
-        let Start { config, ip, shards: count, bare, saved, seed, now_ms } = start;
+        let Start { mut config, ip, shards: count, bare, saved, seed, now_ms } = start;
+        // there are no files
+        config.save.0.clear();
         let mut host = Host::new(config, count, Shard::COMMANDS, Box::new(Nothing));
         host.cluster = true;
         host.own_ports = (0..count).map(own_port).collect();

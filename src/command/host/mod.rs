@@ -119,6 +119,8 @@ pub struct Registers {
     /// How often DEBUG CHANGE-REPL-ID was called.
     pub repl_id_changes: AtomicU64,
     pub shutdown: Ending,
+    /// How often a standalone server's save points have called on all of its shards to save.
+    pub save_rounds: AtomicU64,
     /// One a shard: when it last saved, in unix seconds; 0 not yet.
     saved: Vec<AtomicU64>,
     /// One a slot, from when the first is asked for.

@@ -156,15 +156,21 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
 
 pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    out.put("current_fork_perc", "0.00");
-    out.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    out.put("rdb_changes_since_last_save", f.sum(|m| &m.dirty));
-    out.put("rdb_bgsave_in_progress", 0);
-    out.put("rdb_last_save_time", ctx.host.last_save(ctx.host.scope(ctx.caller.front_door, ctx.me)));
-    out.put("rdb_last_bgsave_status", "ok");
-    out.put("rdb_last_bgsave_time_sec", -1);
-    out.put("rdb_current_bgsave_time_sec", -1);
-    out.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    let (done, total) = (f.sum(|m| &m.saving.keys_done), f.sum(|m| &m.saving.keys_total));
+    out.put("current_fork_perc", format_args!("{:.2}", done as f64 * 100.0 / total.max(1) as f64));
+    out.put("current_save_keys_processed", done);
+    out.put("current_save_keys_total", total);
+    out.put("rdb_changes_since_last_save", f.metrics.iter().map(|m| m.unsaved_changes()).sum::<u64>());
+    let began = f.metrics.iter().map(|m| m.saving.began.get()).filter(|&at| at > 0).min();
+    let now = ctx.now_us / 1_000_000;
+    out.put("rdb_bgsave_in_progress", began.is_some() as u8);
+    out.put("rdb_last_save_time", ctx.host.last_save(f.shards.clone()));
+    let failed = f.max(|m| &m.saving.failed) > 0;
+    out.put("rdb_last_bgsave_status", if failed { "err" } else { "ok" });
+    out.put("rdb_last_bgsave_time_sec", f.max(|m| &m.saving.took) as i64 - 1);
+    out.put("rdb_current_bgsave_time_sec", began.map_or(-1, |at| now.saturating_sub(at) as i64));
+    out.put("rdb_saves", f.max(|m| &m.saving.saves));
+    out.zeros(&["rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
     out.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     out.put("aof_last_rewrite_time_sec", -1);
     out.put("aof_current_rewrite_time_sec", -1);

@@ -20,6 +20,11 @@ const fn container(name: &'static str, arity: i16, flags: u32, subs: &'static [S
 }
 
 pub(super) const ROWS: &[Spec] = &[
+    row("bgsave", -1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING, &[], Above(Verb::BgSave))
+        .doc("1.0.0", "Saves the data to disk while it goes on being served.", "O(1)")
+        .route(All(Join::Ok))
+        .history(&[("3.2.2", "Added the `SCHEDULE` option.")])
+        .args(&[word("schedule", "SCHEDULE").since("3.2.2").opt()]),
     row("command", -1, LOADING | STALE | SENTINEL, &[], Here(introspect::command))
         .subs(COMMAND_SUBS)
         .acl(acl::CONNECTION)

@@ -1,6 +1,7 @@
 //! RDB files: a header, facts about the file, keys by database, a checksum.
 //!
-//! [`Writer`] fills a buffer that its owner empties, key by key and within a key step by step;
+//! [`Writer`] fills a buffer that its owner empties, key by key and within a key step by step (and what
+//! it writes there, others may put elsewhere: [`Head::put`], [`put_database`] ...);
 //! [`Reader`] is fed with bytes as they come and gives back what they say. Version 10 is written, as
 //! redis-server 7.0 does; read are all versions up to those of Redis 7.4 and 8, and Valkey 8 and 9,
 //! as far as there are types for what is in them.
@@ -9,7 +10,7 @@ mod read;
 mod write;
 
 pub use read::{Failure, Item, Loaded, Reader};
-pub use write::{Head, Writer};
+pub use write::{Head, Writer, put_aux, put_begin, put_database, put_end};
 
 /// What the file says of how a key was used: one of the two, or nothing, as `maxmemory-policy` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -26,27 +26,77 @@ pub struct Head<'a> {
     pub usage: Usage,
 }
 
+impl Head<'_> {
+    /// Appends all of a key that precedes its value.
+    pub fn put(&self, value: ValueRef<'_>, encoder: &mut Encoder, out: &mut Vec<u8>) {
+        if let Some(at) = self.expire_at {
+            out.push(opcode::EXPIRE_MS);
+            out.extend_from_slice(&at.to_le_bytes());
+        }
+        match self.usage {
+            Usage::Unknown => {}
+            Usage::Idle(seconds) => {
+                out.push(opcode::IDLE);
+                put_len(out, seconds);
+            }
+            Usage::Frequency(counter) => out.extend_from_slice(&[opcode::FREQUENCY, counter]),
+        }
+        out.push(kind_of(value));
+        put_text(self.key, encoder, out);
+    }
+}
+
+fn put_text(text: &[u8], encoder: &mut Encoder, out: &mut Vec<u8>) {
+    Writing::new().step(ValueRef::Str(text), encoder, usize::MAX, out);
+}
+
+/// Appends what a file begins with.
+pub fn put_begin(out: &mut Vec<u8>) {
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(format!("{VERSION:04}").as_bytes());
+}
+
+/// Appends a fact about the file.
+pub fn put_aux(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    let mut plain = Encoder::new(false);
+    out.push(opcode::AUX);
+    put_text(name.as_bytes(), &mut plain, out);
+    put_text(value, &mut plain, out);
+}
+
+/// Appends that what follows are keys of this database, and how many it has and how many of them have a
+/// time to live, where that is known.
+pub fn put_database(db: usize, sizes: Option<(usize, usize)>, out: &mut Vec<u8>) {
+    out.push(opcode::SELECT);
+    put_len(out, db as u64);
+    if let Some((keys, volatile)) = sizes {
+        out.push(opcode::RESIZE);
+        put_len(out, keys as u64);
+        put_len(out, volatile as u64);
+    }
+}
+
+/// Appends the end, behind which only the checksum follows.
+pub fn put_end(out: &mut Vec<u8>) {
+    out.push(opcode::END);
+}
+
 impl Writer {
     /// Begins a file. `compress` and `checksum` are `rdbcompression` and `rdbchecksum`.
     pub fn new(compress: bool, checksum: bool) -> Writer {
-        let out = [MAGIC, format!("{VERSION:04}").as_bytes()].concat();
+        let mut out = Vec::new();
+        put_begin(&mut out);
         Writer { encoder: Encoder::new(compress), crc: checksum.then_some(0), out, value: None }
     }
 
     /// A fact about the file. Readers pass over those that they don't know.
     pub fn aux(&mut self, name: &str, value: &[u8]) {
-        self.out.push(opcode::AUX);
-        self.text(name.as_bytes());
-        self.text(value);
+        put_aux(name, value, &mut self.out);
     }
 
     /// What follows are keys of this database, which has so many, and so many with a time to live.
     pub fn database(&mut self, db: usize, keys: usize, volatile: usize) {
-        self.out.push(opcode::SELECT);
-        put_len(&mut self.out, db as u64);
-        self.out.push(opcode::RESIZE);
-        put_len(&mut self.out, keys as u64);
-        put_len(&mut self.out, volatile as u64);
+        put_database(db, Some((keys, volatile)), &mut self.out);
     }
 
     /// Writes on at a key: about `budget` bytes of its value, see [`Writing::step`]. To be called with
@@ -55,7 +105,7 @@ impl Writer {
         let mut writing = match self.value.take() {
             Some(writing) => writing,
             None => {
-                self.head(head, kind_of(value));
+                head.put(value, &mut self.encoder, &mut self.out);
                 Writing::new()
             }
         };
@@ -64,27 +114,6 @@ impl Writer {
             self.value = Some(writing);
         }
         whole
-    }
-
-    fn head(&mut self, head: Head<'_>, kind: u8) {
-        if let Some(at) = head.expire_at {
-            self.out.push(opcode::EXPIRE_MS);
-            self.out.extend_from_slice(&at.to_le_bytes());
-        }
-        match head.usage {
-            Usage::Unknown => {}
-            Usage::Idle(seconds) => {
-                self.out.push(opcode::IDLE);
-                put_len(&mut self.out, seconds);
-            }
-            Usage::Frequency(counter) => self.out.extend_from_slice(&[opcode::FREQUENCY, counter]),
-        }
-        self.out.push(kind);
-        self.text(head.key);
-    }
-
-    fn text(&mut self, text: &[u8]) {
-        Writing::new().step(ValueRef::Str(text), &mut self.encoder, usize::MAX, &mut self.out);
     }
 
     /// Bytes that wait for [`Writer::flush`].
@@ -108,7 +137,7 @@ impl Writer {
 
     /// Ends the file and hands over the rest of it.
     pub fn end<E>(mut self, sink: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        self.out.push(opcode::END);
+        put_end(&mut self.out);
         self.sum();
         let crc = self.crc.unwrap_or(0);
         self.out.extend_from_slice(&crc.to_le_bytes());

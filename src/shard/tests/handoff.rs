@@ -10,6 +10,7 @@ use crate::shard::Input;
 use crate::shard::mail::Mail;
 use crate::shard::moving::{LinkEvent, LinkId, LinkOrder};
 use crate::shard::plane::Letters;
+use crate::shard::snapshot::FileOrder;
 use crate::slot::{SLOTS, Slot, key_slot};
 use crate::util::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +25,8 @@ struct Post {
     views: Vec<Option<Arc<View>>>,
     view: Arc<View>,
     wires: Vec<Wire>,
+    /// Shards do nothing of themselves: the test gives them their turns.
+    by_hand: bool,
 }
 
 /// A link of a MIGRATE, whose target the test plays.
@@ -40,7 +43,7 @@ impl Post {
         let rig = Rig::new(shards, true);
         let view = rig.shards[0].view.clone();
         let queues = (0..shards).map(|_| (0..shards).map(|_| VecDeque::new()).collect()).collect();
-        Post { rig, queues, views: vec![None; shards], view, wires: Vec::new() }
+        Post { rig, queues, views: vec![None; shards], view, wires: Vec::new(), by_hand: false }
     }
 
     fn owner(&self, slot: Slot) -> usize {
@@ -80,7 +83,7 @@ impl Post {
     /// Takes what the shards have for each other.
     fn collect(&mut self) {
         for (from, shard) in self.rig.shards.iter_mut().enumerate() {
-            while shard.has_chores() {
+            while !self.by_hand && shard.has_chores() {
                 shard.chores(self.rig.now);
             }
             shard.take_mail().for_each(|(to, mail)| self.queues[from][to].push_back(mail));
@@ -281,6 +284,66 @@ fn a_slot_with_a_key_on_its_way_goes_when_that_has_arrived() {
     assert!(reply.starts_with("+OK") || reply.starts_with("-ERR Target"), "{reply}");
     let moved = format!("-MOVED {slot} 10.0.0.9:{}\r\n", 7000 + b);
     assert_eq!(post.rig.output(own), moved);
+}
+
+/// Turns of a shard in which nothing comes, until `done`; what its snapshot's file was given.
+fn turn_until(post: &mut Post, shard: usize, done: impl Fn(&Post) -> bool) -> Vec<u8> {
+    let mut file = Vec::new();
+    for _ in 0..10_000 {
+        if done(post) {
+            return file;
+        }
+        post.rig.now.unix_us += 100;
+        post.rig.shards[shard].chores(post.rig.now);
+        for (id, order) in post.rig.shards[shard].take_file_orders() {
+            match order {
+                FileOrder::Chunk(bytes) => file.extend_from_slice(&bytes),
+                FileOrder::Finish => post.rig.shards[shard].file_ended(id, Ok(()), post.rig.now),
+                FileOrder::Begin(_) | FileOrder::Drop => {}
+            }
+        }
+        post.collect();
+    }
+    panic!("it never is done");
+}
+
+fn has(file: &[u8], text: &str) -> bool {
+    file.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+#[test]
+fn a_slot_goes_when_the_snapshot_has_what_it_is_owed_of_it() {
+    let mut post = Post::new(2);
+    let (tag, slot) = tag(0);
+    let (a, b) = (post.owner(slot), 1 - post.owner(slot));
+    let clients = [a, b].map(|shard| post.rig.connect(shard, Door::Own));
+    let front = post.rig.connect(a, Door::Front);
+    let many = crate::limits::SNAPSHOT_VISITS * 3;
+    for i in 0..many {
+        assert_eq!(post.run(clients[0], &format!("SET {tag}{i} before")), "+OK\r\n");
+    }
+    post.by_hand = true;
+    // the slot is walked last, but for the hurry
+    assert_eq!(post.run(clients[0], "BGSAVE"), "+Background saving started\r\n");
+    post.hand_off(&[(slot, b)]);
+    assert!(post.learn(a) && post.learn(b));
+    let is_there = |post: &Post| post.holders(slot) == [b];
+    let is_saved = |shard: usize| move |post: &Post| !post.rig.shards[shard].is_saving();
+    post.send(front, format!("SET {tag}0 after\r\n").as_bytes());
+    post.send(clients[1], b"BGSAVE\r\n");
+    while post.deliver(a, b) || post.deliver(b, a) {}
+    assert!(!post.is_settled() && post.holders(slot) == [a]);
+    assert_eq!(post.rig.output(front), "", "its slot is on its way");
+    assert!(post.rig.shards[b].take_file_orders().is_empty(), "the slot would be missing");
+
+    let mut file = turn_until(&mut post, a, |post| !post.queues[a][b].is_empty());
+    post.settle();
+    assert!(is_there(&post));
+    assert_eq!(post.rig.output(front), "+OK\r\n");
+    file.extend(turn_until(&mut post, a, is_saved(a)));
+    assert!(has(&file, "before") && !has(&file, "after"));
+    let other = turn_until(&mut post, b, is_saved(b));
+    assert!(has(&other, "before") && has(&other, &format!("{tag}{}", many - 1)));
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! A file that grows chunk by chunk on a thread of its own, and takes another's place when it is whole.
+//!
+//! A disk may take its time: the core that makes the chunks never waits for it, but asks now and then
+//! how far it is. Until the very end the file has another name, so whatever happens before leaves the
+//! old one as it was.
+
+use crate::shard::snapshot::FilePlan;
+use bytes::Bytes;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+enum Order {
+    Chunk(Bytes),
+    /// Nothing more comes.
+    Finish,
+}
+
+#[derive(Default)]
+struct Report {
+    written: AtomicU64,
+    over: AtomicBool,
+    outcome: Mutex<Option<Result<(), String>>>,
+}
+
+/// The hand that writes one file. Dropped before its end, it takes the unfinished file away.
+pub struct Scribe {
+    orders: Sender<Order>,
+    report: Arc<Report>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Scribe {
+    /// Begins a file. What goes wrong is in its outcome.
+    pub fn start(plan: FilePlan) -> Scribe {
+        let (orders, inbox) = channel();
+        let report = Arc::new(Report::default());
+        let theirs = report.clone();
+        let work = move || {
+            leave_core();
+            let outcome = write(&plan, &inbox, &theirs);
+            *theirs.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            theirs.over.store(true, Ordering::Release);
+        };
+        let thread = std::thread::Builder::new().name("snapshot".into()).spawn(work);
+        if let Err(e) = &thread {
+            *report.outcome.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Err(format!("Can't save in background: thread: {e}")));
+            report.over.store(true, Ordering::Release);
+        }
+        Scribe { orders, report, thread: thread.ok() }
+    }
+
+    // a thread that has failed reads no more: its outcome says why
+    pub fn append(&self, chunk: Bytes) {
+        let _ = self.orders.send(Order::Chunk(chunk));
+    }
+
+    /// The file is whole: it is made to last and takes its place.
+    pub fn finish(&self) {
+        let _ = self.orders.send(Order::Finish);
+    }
+
+    /// Gives the file up, unless it is finished, and waits until that is done.
+    pub fn end(self) {
+        drop(self.orders);
+        if let Some(thread) = self.thread {
+            let _ = thread.join();
+        }
+    }
+
+    /// Bytes of chunks that the system has taken.
+    pub fn written(&self) -> u64 {
+        self.report.written.load(Ordering::Relaxed)
+    }
+
+    /// How it ended, once, when it has.
+    pub fn outcome(&self) -> Option<Result<(), String>> {
+        if !self.report.over.load(Ordering::Acquire) {
+            return None;
+        }
+        self.report.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A thread begins on the core of who has started it: this one goes wherever the process may.
+fn leave_core() {
+    use nix::sched::{sched_getaffinity, sched_setaffinity};
+    use nix::unistd::{Pid, getpid};
+    // a file is written on this core as well, only slower
+    let _ = sched_getaffinity(getpid()).and_then(|all| sched_setaffinity(Pid::from_raw(0), &all));
+}
+
+fn write(plan: &FilePlan, inbox: &Receiver<Order>, report: &Report) -> Result<(), String> {
+    let folder = || std::env::current_dir().map_or_else(|_| "unknown".into(), |d| d.display().to_string());
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&plan.temporary);
+    let mut file = open.map_err(|e| {
+        let (name, folder) = (&plan.temporary, folder());
+        format!(
+            "Failed opening the temp RDB file {name} (in server root dir {folder}) for saving: {}",
+            plain(&e)
+        )
+    })?;
+    let cant = |(what, e): (&str, io::Error)| format!("Write error saving DB on disk({what}): {}", plain(&e));
+    let done = match fill(plan, &mut file, inbox, report) {
+        Ok(true) => file.sync_all().map_err(|e| cant(("fsync", e))),
+        Ok(false) => Err("Background saving was given up".into()),
+        Err(e) => Err(cant(e)),
+    };
+    drop(file);
+    let done = done.and_then(|()| {
+        std::fs::rename(&plan.temporary, &plan.target).map_err(|e| {
+            format!(
+                "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
+                plan.temporary,
+                plan.target,
+                folder(),
+                plain(&e)
+            )
+        })
+    });
+    if done.is_err() {
+        let _ = std::fs::remove_file(&plan.temporary);
+        return done;
+    }
+    let parent = Path::new(&plan.target).parent().filter(|p| !p.as_os_str().is_empty());
+    let sync = File::open(parent.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    sync.map_err(|e| cant(("fsyncFileDir", e)))
+}
+
+/// Writes what comes, synced in strides so that the system never has much of it left to write. False
+/// when whoever sent it has gone.
+fn fill(
+    plan: &FilePlan,
+    file: &mut File,
+    inbox: &Receiver<Order>,
+    report: &Report,
+) -> Result<bool, (&'static str, io::Error)> {
+    let (mut sum, mut unsynced) = (0, 0);
+    loop {
+        match inbox.recv() {
+            Err(_) => return Ok(false),
+            Ok(Order::Finish) => break,
+            Ok(Order::Chunk(chunk)) => {
+                sum = plan.checksum.map_or(0, |checksum| checksum(sum, &chunk));
+                file.write_all(&chunk).map_err(|e| ("rdbSaveRio", e))?;
+                unsynced += chunk.len();
+                if plan.sync_every.is_some_and(|stride| unsynced >= stride) {
+                    file.sync_data().map_err(|e| ("rdbSaveRio", e))?;
+                    unsynced = 0;
+                }
+                report.written.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
+        }
+    }
+    file.write_all(&sum.to_le_bytes()).map_err(|e| ("fflush", e))?;
+    Ok(true)
+}
+
+/// The system's words for an error, without its number.
+fn plain(e: &io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,151 @@
+//! What a snapshot is written on: an RDB file's keys, in the order in which they come.
+
+use crate::config::Config;
+use crate::persist::rdb::{Head, Usage, put_database, put_end};
+use crate::persist::{Encoder, Writing};
+use crate::shard::cron::policy;
+use crate::store::snapshot::{By, Encode, Sink};
+use crate::store::{Clock, EntryRef, Keyspace};
+use bytes::Bytes;
+
+/// What a file tells of keys' accesses: what the policy of eviction goes by.
+#[derive(Clone, Copy, Debug, Default)]
+enum Accesses {
+    #[default]
+    Nothing,
+    Idle,
+    Freq,
+}
+
+/// How keys are written.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    compress: bool,
+    accesses: Accesses,
+    /// The time of the snapshot.
+    clock: Clock,
+}
+
+impl Style {
+    fn head(&self, entry: EntryRef<'_>, encoder: &mut Encoder, out: &mut Vec<u8>) {
+        let usage = match self.accesses {
+            Accesses::Nothing => Usage::Unknown,
+            Accesses::Idle => Usage::Idle(self.clock.idle(entry.lru())),
+            Accesses::Freq => Usage::Frequency(self.clock.frequency(entry.lru())),
+        };
+        let head = Head { key: entry.key(), expire_at: entry.expire_at(), usage };
+        head.put(entry.value(), encoder, out);
+    }
+}
+
+/// Keys as a file has them, with what says which database they are of.
+pub(super) struct Paper {
+    buf: Vec<u8>,
+    style: Style,
+    encoder: Encoder,
+    /// The database that what comes next is of, as far as the file knows.
+    db: Option<usize>,
+    /// Where its announcement begins and ends, while nothing stands behind it, and which was before.
+    announced: Option<(usize, usize, Option<usize>)>,
+    /// Keys of each database when it began, and those with a TTL.
+    sizes: Vec<(usize, usize)>,
+}
+
+impl Default for Paper {
+    fn default() -> Paper {
+        let style = Style { compress: false, accesses: Accesses::Nothing, clock: Clock::at(0) };
+        Paper::of(style, Vec::new())
+    }
+}
+
+impl Paper {
+    fn of(style: Style, sizes: Vec<(usize, usize)>) -> Paper {
+        let encoder = Encoder::new(style.compress);
+        Paper { buf: Vec::new(), style, encoder, db: None, announced: None, sizes }
+    }
+
+    /// An empty one, and what writes the keys of a database on it.
+    pub(super) fn new(conf: &Config, clock: Clock, ks: &Keyspace) -> (Paper, impl FnMut() -> Encode + use<>) {
+        let policy = policy(conf);
+        let accesses = match policy {
+            _ if policy.lfu() => Accesses::Freq,
+            _ if policy.lru() => Accesses::Idle,
+            _ => Accesses::Nothing,
+        };
+        let style = Style { compress: conf.rdbcompression, accesses, clock };
+        let sizes = ks.iter().map(|db| (db.len(), db.volatile_len())).collect();
+        let encode = move || -> Encode {
+            // a writer does not pay for compression
+            let (mut walked, mut handed) = (Encoder::new(style.compress), Encoder::new(false));
+            Box::new(move |entry, by, out| {
+                let encoder = match by {
+                    By::Walk => &mut walked,
+                    By::Writer => &mut handed,
+                };
+                style.head(entry, encoder, out);
+                Writing::new().step(entry.value(), encoder, usize::MAX, out);
+            })
+        };
+        (Paper::of(style, sizes), encode)
+    }
+
+    /// Goes on with a large value, about so many bytes; true when it is whole.
+    pub(super) fn piece(
+        &mut self,
+        db: usize,
+        entry: EntryRef<'_>,
+        writing: &mut Option<Writing>,
+        budget: usize,
+    ) -> bool {
+        self.buffer(db);
+        if writing.is_none() {
+            self.style.head(entry, &mut self.encoder, &mut self.buf);
+        }
+        let whole =
+            writing.get_or_insert_default().step(entry.value(), &mut self.encoder, budget, &mut self.buf);
+        if whole {
+            *writing = None;
+        }
+        whole
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&mut self) {
+        self.withdraw();
+        put_end(&mut self.buf);
+    }
+
+    /// What is written, if it is `least` bytes or more.
+    pub(super) fn take(&mut self, least: usize) -> Option<Bytes> {
+        self.withdraw();
+        if self.buf.len() < least {
+            return None;
+        }
+        let room = Vec::with_capacity(self.buf.capacity());
+        Some(std::mem::replace(&mut self.buf, room).into())
+    }
+
+    /// Takes an announcement back that nothing followed.
+    fn withdraw(&mut self) {
+        if let Some((from, to, before)) = self.announced.take()
+            && self.buf.len() == to
+        {
+            self.buf.truncate(from);
+            self.db = before;
+        }
+    }
+}
+
+impl Sink for Paper {
+    fn buffer(&mut self, db: usize) -> &mut Vec<u8> {
+        if self.db != Some(db) {
+            self.withdraw();
+        }
+        if self.db != Some(db) {
+            let from = self.buf.len();
+            put_database(db, self.sizes.get(db).copied(), &mut self.buf);
+            self.announced = Some((from, self.buf.len(), self.db.replace(db)));
+        }
+        &mut self.buf
+    }
+}
