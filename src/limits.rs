@@ -210,3 +210,18 @@ pub const MIGRATE_LINE: usize = 1023;
 /// Connections to targets that are kept for the next MIGRATE, and for how long, as in Redis.
 pub const MIGRATE_LINKS: usize = 64;
 pub const MIGRATE_LINK_MS: u64 = 10_000;
+/// Elements that one command of a rewritten append-only file adds at most.
+pub const AOF_REWRITE_ITEMS: usize = 64;
+/// Longest annotation of an append-only file.
+pub const AOF_NOTE: usize = 1024;
+/// Bytes of an append-only file that are read, or of a new base that are written, at a time.
+pub const AOF_READ: usize = 1024 * 1024;
+/// Seconds for which a write may wait for a sync, and between two log lines about failing writes.
+pub const AOF_POSTPONE_S: u64 = 2;
+pub const AOF_ERROR_LOG_S: u64 = 30;
+/// After so many failures in a row, rewrites by themselves wait, longer each time.
+pub const AOF_REWRITE_TRIES: u64 = 3;
+pub const AOF_REWRITE_DELAY_S: u64 = 60;
+pub const AOF_REWRITE_DELAY_MAX_S: u64 = 3600;
+/// Bytes of changes that a shard whose core sleeps may keep for the next tick to write.
+pub const STREAM_UNWRITTEN: usize = 64 * 1024;

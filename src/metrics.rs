@@ -116,6 +116,33 @@ pub struct Saving {
 /// Codes of error replies that are told apart; scripts can make up any.
 const ERROR_CODES: usize = 128;
 
+/// A shard's append-only file.
+#[derive(Debug, Default)]
+pub struct AofMetrics {
+    pub enabled: Counter,
+    /// Bytes of all its files, of its base, and of what is not written yet.
+    pub current_size: Counter,
+    pub base_size: Counter,
+    pub buffer: Counter,
+    pub syncing: Counter,
+    /// Writes that did not wait for a sync any longer.
+    pub delayed: Counter,
+    /// The system's number of the error for which writes are refused; 0 is none.
+    pub error: Counter,
+    /// A rewrite is going on, since when in unix seconds, and how long the last one took, plus one.
+    pub rewriting: Counter,
+    pub rewrite_since: Counter,
+    pub rewrite_took: Counter,
+    /// Rewrites so far, and those that failed since one did not.
+    pub rewrites: Counter,
+    pub rewrites_failed: Counter,
+    /// The logs are being read, since when in unix seconds; bytes of them, and those read.
+    pub loading: Counter,
+    pub loading_since: Counter,
+    pub loading_total: Counter,
+    pub loaded: Counter,
+}
+
 /// What one shard counts. Aligned so that no two shards write one cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -162,6 +189,7 @@ pub struct Metrics {
     pub busy_ns: Counter,
     pub cpu_user_us: Counter,
     pub cpu_system_us: Counter,
+    pub aof: AofMetrics,
     /// Error replies by their code.
     errors: Mutex<BTreeMap<Box<str>, u64>>,
     pub keys: [Counter; 16],

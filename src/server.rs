@@ -8,6 +8,7 @@ use crate::command::host::{Asked, Host};
 use crate::command::table;
 use crate::config::{Config, Invocation, Loaded, Source, Topology, from_args, parse};
 use crate::limits;
+use crate::net::aof::tool;
 use crate::net::doors::{Doors, Ports};
 use crate::net::executor::{Core, Event, Phase, Plan, Running, Shared};
 use crate::net::outside::{self, Premises};
@@ -18,8 +19,9 @@ use crate::store::{Garbage, Hasher};
 use crate::util::rng::Rng;
 use plane::{BusPorts, PlaneAtWork};
 use socket2::Socket;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -45,6 +47,11 @@ pub fn run(args: &[String]) -> ExitCode {
                 Err(why) => fail(&why),
             }
         }
+        Invocation::Wrong(text) => fail(&text),
+        Invocation::CheckAof { path, fix, until } => match tool::run(&tool::Request { path, fix, until }) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        },
         Invocation::Serve { file, stdin, overrides } => {
             match load(file.as_deref(), stdin, &overrides).and_then(|loaded| serve(loaded, file)) {
                 Ok(code) => code,
@@ -236,6 +243,9 @@ fn start_cores(
         phase: Phase::default(),
         doors,
         letters,
+        loaded: AtomicUsize::new(0),
+        settled: AtomicUsize::new(0),
+        cleared: AtomicUsize::new(0),
     });
     let (views, mut plane) = match bus {
         None => {
@@ -318,7 +328,9 @@ fn announce(conf: &Config, cores: &[usize], ports: &Ports, views: &[Arc<View>]) 
 }
 
 fn watch_signals(events: Sender<Event>) -> Result<(), String> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    // a file that may grow no further is an error of the write, not the end
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(|e| format!("Can't handle signals: {e}"))?;
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|e| format!("Can't handle signals: {e}"))?;
     std::thread::spawn(move || {
@@ -330,6 +342,14 @@ fn watch_signals(events: Sender<Event>) -> Result<(), String> {
         }
     });
     Ok(())
+}
+
+fn delete(files: Vec<PathBuf>) {
+    for file in files {
+        if let Err(e) = std::fs::remove_file(&file) {
+            tracing::warn!("Can't remove {}: {e}", file.display());
+        }
+    }
 }
 
 fn free(host: &Host, garbage: Vec<Garbage>) {
@@ -349,6 +369,10 @@ fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &AtWor
         let how = match inbox.recv_timeout(Duration::from_secs(1)) {
             Ok(Event::Garbage(garbage)) => {
                 free(host, garbage);
+                continue;
+            }
+            Ok(Event::Delete(files)) => {
+                delete(files);
                 continue;
             }
             Ok(Event::ReopenLog) => {

@@ -12,6 +12,7 @@
 #[path = "../outside/mod.rs"]
 mod outside;
 
+mod aof;
 mod benchmark;
 mod hops;
 mod memory;
@@ -28,7 +29,7 @@ use outside::server::Mode;
 #[derive(Parser, Clone, Debug)]
 pub struct Args {
     /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "ops,tests,memory,hops,idle")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "ops,tests,memory,hops,idle,aof")]
     only: Vec<Part>,
     #[arg(long, value_enum, value_delimiter = ',', default_value = "standalone,cluster")]
     mode: Vec<Mode>,
@@ -72,6 +73,8 @@ enum Part {
     Hops,
     /// What a host uses that nobody asks anything
     Idle,
+    /// What the append-only file adds to a SET, and reading it back
+    Aof,
 }
 
 impl Args {
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
             Part::Memory => memory::measure(&args),
             Part::Hops => hops::measure(&args),
             Part::Idle => hops::idle(&args),
+            Part::Aof => aof::measure(&args),
         };
         match done {
             Ok(more) => missed.extend(more),

@@ -93,6 +93,10 @@ impl Server {
     }
 
     fn launch(&mut self, port: u16, cores: &str) -> Result<(), String> {
+        self.launch_with(port, cores, &[])
+    }
+
+    fn launch_with(&mut self, port: u16, cores: &str, more: &[&str]) -> Result<(), String> {
         let dir = self.dir.join(port.to_string());
         let said = |e: io::Error| format!("{}: {e}", dir.display());
         std::fs::create_dir_all(&dir).map_err(said)?;
@@ -100,7 +104,7 @@ impl Server {
         let mut command = Command::new("taskset");
         command.args(["-c", cores]).arg(self.kind.program());
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(&dir);
-        command.args(self.kind.arguments(self.mode, self.shards));
+        command.args(self.kind.arguments(self.mode, self.shards)).args(more);
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(said)?).stderr(log);
         // SAFETY: prctl is async-signal-safe, and touches only the new process.
         unsafe {
@@ -111,6 +115,23 @@ impl Server {
         }
         self.processes.push(command.spawn().map_err(|e| format!("can't run taskset (util-linux): {e}"))?);
         Ok(())
+    }
+
+    /// Kills it and starts it again where it was, with further arguments; waits until it serves. Of
+    /// servers of one process.
+    pub fn restart(&mut self, cores: &str, more: &[&str]) -> Result<(), String> {
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        self.processes.clear();
+        // the kernel takes a ring's sockets down some time after the process has ended
+        let end = Instant::now() + PATIENCE;
+        while TcpListener::bind(("127.0.0.1", self.base)).is_err() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.launch_with(self.base, cores, more)?;
+        self.wait(|server| says(server.port(), &["PING"], "+PONG"))
     }
 
     /// Shares the slots out between the processes and makes them one cluster.

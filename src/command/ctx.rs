@@ -165,6 +165,9 @@ pub struct Effects {
     pub dirty: u64,
     /// Somebody takes what is propagated (an append-only file, replicas).
     pub propagating: bool,
+    /// The command runs on slots of several owners, each of which has a stream of its own. A command that
+    /// moves an element from key to key then leaves its steps; of others, keys are told as they are now.
+    pub apart: bool,
     /// What to propagate instead of the command itself; unused when empty.
     pub instead: Vec<OwnedArgs>,
     /// Somebody listens (events, WATCH, tracking, blocked clients): events are collected.

@@ -55,19 +55,7 @@ impl Place<'_> {
 
 /// A shard's file.
 pub fn file(host: &Host, conf: &Config, shard: usize) -> String {
-    let number = host.own_ports.get(shard).map_or(shard, |port| usize::from(*port));
-    match host.metrics.len() {
-        1 => conf.dbfilename.clone(),
-        _ => numbered(&conf.dbfilename, number),
-    }
-}
-
-/// `dump.rdb` with a number: `dump-7000.rdb`.
-pub fn numbered(name: &str, number: usize) -> String {
-    match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() => format!("{stem}-{number}.{extension}"),
-        _ => format!("{name}-{number}"),
-    }
+    host.file_of(&conf.dbfilename, shard)
 }
 
 /// The slots of [`SLOTS`]; `None` when its text is none of ours.
@@ -221,18 +209,6 @@ mod tests {
     use super::*;
     use crate::command::testing::World;
     use crate::config::types::{MaxmemoryPolicy, ProtectedAction};
-
-    #[test]
-    fn names_have_numbers_before_their_ending() {
-        for (name, number, want) in [
-            ("dump.rdb", 7000, "dump-7000.rdb"),
-            ("a.b.c", 0, "a.b-0.c"),
-            ("data", 1, "data-1"),
-            (".rdb", 1, ".rdb-1"),
-        ] {
-            assert_eq!(numbered(name, number), want);
-        }
-    }
 
     #[test]
     fn slots_are_ranges() {

@@ -23,6 +23,7 @@ pub enum Run {
 pub enum Verb {
     Auth,
     BgSave,
+    BgRewriteAof,
     Hello,
     Quit,
     Reset,

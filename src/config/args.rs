@@ -23,9 +23,18 @@ pub enum Invocation {
     CheckRdb {
         path: String,
     },
+    /// Check append-only files: redis-check-aof.
+    CheckAof {
+        path: String,
+        fix: bool,
+        /// Unix seconds; 0 is no bound.
+        until: i64,
+    },
     /// Print this text and end well.
     Help(String),
     Version(String),
+    /// Print this text and end badly.
+    Wrong(String),
 }
 
 /// Reads the arguments, the program's name left out.
@@ -47,6 +56,9 @@ pub fn from_args(args: &[String]) -> Invocation {
     {
         return Invocation::CheckRdb { path: path.clone() };
     }
+    if let Some(at) = args.iter().position(|arg| arg == "--check-aof") {
+        return check_aof(&[&args[..at], &args[at + 1..]].concat());
+    }
     if let Some(at) = args.iter().position(|arg| arg == "--check-config") {
         let rest = [&args[..at], &args[at + 1..]].concat();
         let (file, stdin, overrides) = sources(&rest);
@@ -54,6 +66,24 @@ pub fn from_args(args: &[String]) -> Invocation {
     }
     let (file, stdin, overrides) = sources(args);
     Invocation::Serve { file, stdin, overrides }
+}
+
+const CHECK_AOF: &str = "Usage: shoal --check-aof [--fix|--truncate-to-timestamp TIMESTAMP] FILE|MANIFEST";
+
+fn check_aof(args: &[String]) -> Invocation {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (path, fix, until) = match words[..] {
+        [path] => (path, false, Some(0)),
+        ["--fix", path] | [path, "--fix"] => (path, true, Some(0)),
+        ["--truncate-to-timestamp", time, path] | [path, "--truncate-to-timestamp", time] => {
+            (path, false, time.parse().ok())
+        }
+        _ => ("", false, None),
+    };
+    match until {
+        Some(until) if !path.starts_with("--") => Invocation::CheckAof { path: path.to_owned(), fix, until },
+        _ => Invocation::Wrong(CHECK_AOF.to_owned()),
+    }
 }
 
 /// The file, whether standard input is read, and the options as configuration lines.
@@ -130,6 +160,7 @@ fn command() -> Command {
         .arg(option("cores", "LIST", "CPUs to run on, such as 0-3,6; all by default"))
         .arg(option("join", "HOST:PORT...", "Nodes of a cluster to meet at start"))
         .arg(option("mode", "MODE", "auto, host, cluster or standalone: see below"))
+        .arg(option("check-aof", "FILE", "Check an append-only file or a manifest, and end; --fix mends it"))
         .arg(option("check-config", "FILE", "Read the configuration, report what is wrong, and end"))
         .arg(option("check-rdb", "FILE", "Read an RDB file, report what is wrong, and end"))
         .arg(Arg::new("version").short('v').long("version").help("Print the version").num_args(0))

@@ -19,6 +19,8 @@ pub struct Conn {
     pub dead: bool,
     /// Recycled output buffer.
     pub spare: Vec<u8>,
+    /// Output that waits for the log to be on the disk.
+    pub staged: Vec<u8>,
 }
 
 /// Bits of a tag that carry the connection's number.
@@ -45,6 +47,7 @@ impl Conn {
             paused: false,
             dead: false,
             spare: Vec::new(),
+            staged: Vec::new(),
         }
     }
 

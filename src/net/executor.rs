@@ -5,7 +5,9 @@
 //! in one send a connection; and the ring is entered once, at the end, to submit the sends and to
 //! wait for what comes next. While it waits, siblings may run the shard: see [`super::baton`].
 
+mod keep;
 mod mail;
+mod rewrite;
 
 use super::baton::{Baton, Owner};
 use super::bus::drive::Mailbox;
@@ -36,7 +38,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -50,6 +53,11 @@ pub struct Shared {
     pub doors: Arc<Doors>,
     /// From the plane, one a shard; none in a standalone server.
     pub letters: Vec<Letterbox>,
+    /// How many shards have read their logs, and how many write them since.
+    pub loaded: AtomicUsize,
+    pub settled: AtomicUsize,
+    /// ... and have deleted the logs that are in these by now.
+    pub cleared: AtomicUsize,
 }
 
 /// What all cores are to do: serve; save, and stand still after that; or end. Each change has a number of
@@ -116,6 +124,8 @@ pub struct PlaneLine {
 pub enum Event {
     /// Big values to be freed off the request's way.
     Garbage(Vec<Garbage>),
+    /// Files to be deleted, which may take the system a while.
+    Delete(Vec<PathBuf>),
     /// A client asked for SHUTDOWN.
     Shutdown,
     Signal(i32),
@@ -170,6 +180,7 @@ pub struct Core {
     rung: bool,
     events: Sender<Event>,
     starved: Vec<u32>,
+    keeper: keep::Keeper,
     /// Files in the making, by their numbers.
     scribes: Vec<(u64, Scribe)>,
 }
@@ -286,6 +297,7 @@ impl Core {
             rung: false,
             events: plan.events,
             starved: Vec::new(),
+            keeper: keep::Keeper::default(),
             scribes: Vec::new(),
         };
         core.hear_bell();
@@ -321,6 +333,7 @@ impl Core {
 
     /// Turns until the host stops.
     pub async fn run(mut self) -> io::Result<()> {
+        self.begin_log();
         let mut wait = None;
         let mut since_yield = 0;
         loop {
@@ -337,6 +350,9 @@ impl Core {
             let busy = self.turn();
             let go_on = busy && self.must_go_on() || self.shard.has_chores();
             wait = if go_on { None } else { Some(self.until_due()) };
+            if let Some(loading) = self.loading_wait() {
+                wait = Some(loading).filter(|w| !w.is_zero());
+            }
             since_yield += 1;
             if since_yield >= limits::TURNS_A_YIELD {
                 since_yield = 0;
@@ -384,7 +400,9 @@ impl Core {
     /// How long the core may sleep when nothing comes.
     fn until_due(&self) -> Duration {
         let timer = self.next_tick.min(self.next_beat);
-        let due = self.held.front().map_or(timer, |&(_, until)| timer.min(until));
+        // under a sync nothing is sent however long it waits
+        let held = self.held.front().filter(|_| !self.keeper.holds());
+        let due = held.map_or(timer, |&(_, until)| timer.min(until));
         let due = if self.scribes.is_empty() { due } else { due.min(Instant::now() + FILE_POLL) };
         due.saturating_duration_since(Instant::now())
     }
@@ -394,13 +412,18 @@ impl Core {
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions);
         let mut busy = false;
+        let loaded = self.all_loaded();
         for done in completions.drain(..) {
             busy = true;
             self.complete(done);
         }
         self.completions = completions;
         self.execute();
-        busy |= self.read_mail();
+        let mail = self.read_mail();
+        busy |= mail;
+        if self.loading_wait().is_some() {
+            self.load(loaded && !mail);
+        }
         self.read_letters();
         self.sleep_if_asked();
         self.end_streams();
@@ -408,6 +431,7 @@ impl Core {
         self.do_chores();
         self.drive_links();
         self.look_after_files();
+        self.keep_log();
         self.send_mail();
         self.send_garbage();
         self.tell_plane();
@@ -463,6 +487,7 @@ impl Core {
                 }
             }
             Completion::Sent { tag, result, from, buf } => self.sent(tag, result, from, buf),
+            Completion::Synced { tag, result } => self.synced(tag, result),
             Completion::Accepted { tag, result, more } => self.accepted(tag, result, more),
             Completion::Woken => {}
             Completion::Writable { tag } => {
@@ -671,6 +696,7 @@ impl Core {
             }
         }
         self.shard.tick(clock::now());
+        self.tick_log();
         super::outside::publish_thread(&self.metrics);
         if self.host.registers.shutdown.asked().is_some() {
             let _ = self.events.send(Event::Shutdown);
@@ -722,6 +748,9 @@ impl Core {
     /// Starts a send for every client with output. One whose next replies are a sibling's waits for
     /// them a moment, so that a pipeline over several shards is answered by one send and not by many.
     fn flush(&mut self) {
+        if self.keeper.holds() {
+            return;
+        }
         let mut news = std::mem::take(&mut self.news);
         self.shard.take_news(&mut news);
         for number in news.drain(..) {
@@ -826,6 +855,7 @@ impl Core {
 
     /// Sends what is ready, so that the reply to SHUTDOWN's neighbours is not lost.
     fn last_turn(&mut self) {
+        self.close_log();
         self.scribes.drain(..).for_each(|(_, scribe)| scribe.end());
         self.flush();
         let _ = self.ring.enter(None);

@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::time::Duration;
 
 use super::{clock, disk};
+use crate::command::host::numbered;
 use crate::command::rdb;
 use crate::limits;
 use crate::persist::rdb::{Item, Loaded, Reader};
@@ -109,7 +110,7 @@ fn is_numbered(name: &str, dbfilename: &str) -> bool {
     let digits: String = name.chars().filter(char::is_ascii_digit).collect();
     let number = (1..=digits.len()).find_map(|from| {
         let number = digits[from - 1..].parse().ok()?;
-        (rdb::numbered(dbfilename, number) == name).then_some(number)
+        (numbered(dbfilename, number) == name).then_some(number)
     });
     number.is_some()
 }

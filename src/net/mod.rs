@@ -7,12 +7,14 @@
 //! - [`listen`]: listening sockets; [`doors`]: the host's, which may move.
 //! - [`executor`]: one core's turn.
 //! - [`bus`]: links to other hosts, nodes.conf, the thread that drives the plane.
+//! - [`aof`]: the append-only file on disk.
 //! - [`scribe`]: files that are written while their core goes on.
 //! - [`disk`]: files that last; no formats.
 //! - [`check`]: reads files only to tell whether they are good.
 //! - [`load`]: what a host finds on the disk when it starts.
 //! - [`clock`]: time and seeds.
 
+pub mod aof;
 pub mod baton;
 pub mod bus;
 pub mod check;

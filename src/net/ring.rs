@@ -7,7 +7,7 @@
 
 use crate::limits::RECV_OFFER;
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
@@ -23,6 +23,7 @@ const SEND: u64 = 3 << 56;
 const WAKE: u64 = 4 << 56;
 const QUIET: u64 = 5 << 56;
 const WRITABLE: u64 = 6 << 56;
+const SYNC: u64 = 7 << 56;
 
 /// Sizes of one ring.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,8 @@ pub enum Completion {
     Sent { tag: u64, result: io::Result<()>, from: usize, buf: Vec<u8> },
     /// A sibling rang.
     Woken,
+    /// A file's bytes are on the disk, or it failed.
+    Synced { tag: u64, result: io::Result<()> },
     /// The socket can be written to, or has failed: its own error tells.
     Writable { tag: u64 },
 }
@@ -249,6 +252,12 @@ impl Ring {
         self.push(entry.user_data(WRITABLE | tag));
     }
 
+    /// Brings what was written to a file to the disk, however long it takes.
+    pub fn sync(&mut self, fd: RawFd, tag: u64) {
+        let entry = opcode::Fsync::new(Fd(fd)).flags(types::FsyncFlags::DATASYNC).build();
+        self.push(entry.user_data(SYNC | tag));
+    }
+
     /// Stops the recv that was given `tag`.
     pub fn cancel_recv(&mut self, tag: u64) {
         self.push(opcode::AsyncCancel::new(RECV | tag).build().user_data(QUIET));
@@ -440,6 +449,8 @@ fn translate(
         }
         WAKE => Completion::Woken,
         WRITABLE => Completion::Writable { tag },
+        SYNC if result < 0 => Completion::Synced { tag, result: Err(io::Error::from_raw_os_error(-result)) },
+        SYNC => Completion::Synced { tag, result: Ok(()) },
         _ => return None,
     })
 }

@@ -8,8 +8,10 @@
 //! - What is read is never trusted: lengths are checked before they are used, nothing is allocated
 //!   that the remaining bytes could not fill, and what would break an encoding's rules (members twice,
 //!   integers out of order) is refused, whatever `sanitize-dump-payload` says.
+//! - [`aof`]: the append-only file: its records, its manifest, how it is read back and checked.
 //! - Everything here is sans-IO: bytes in, bytes out.
 
+pub mod aof;
 mod codes;
 mod crc64;
 mod dump;

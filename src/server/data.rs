@@ -1,6 +1,6 @@
 //! Data from the disk at the start, and onto it at the end.
 
-use super::{AtWork, free};
+use super::{AtWork, delete, free};
 use crate::command::host::Host;
 use crate::command::rdb;
 use crate::limits;
@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 pub fn load(host: &Host, at_work: &AtWork) -> Result<(), String> {
     let begin = Instant::now();
     let conf = host.live.snapshot();
+    if conf.appendonly {
+        // the cores read their append-only files, and nothing else, as Redis does
+        return Ok(());
+    }
     let cannot = |why: String| format!("Fatal error loading the DB, exiting. {why}");
     let survey = Survey::take(&conf.dbfilename).map_err(cannot)?;
     if survey.is_empty() {
@@ -60,6 +64,7 @@ fn try_save(host: &Host, at_work: &AtWork, inbox: &Receiver<Event>) -> bool {
                 all &= outcome.is_ok();
             }
             Ok(Event::Garbage(garbage)) => free(host, garbage),
+            Ok(Event::Delete(files)) => delete(files),
             Ok(Event::Failed(why)) => {
                 tracing::error!("{why}");
                 return false;

@@ -9,6 +9,10 @@ use crate::command::spec::{Spec, flag};
 pub struct Conditions {
     /// A password is required of the default user.
     pub auth_required: bool,
+    /// Logs are being read.
+    pub loading: bool,
+    /// The log can't be written to: writes are refused with this error.
+    pub unwritable: Option<i32>,
     /// More memory is used than `maxmemory`, and nothing more can be evicted.
     pub out_of_memory: bool,
     /// The last background save failed, and writes are not to go on without one.
@@ -21,6 +25,7 @@ pub struct Conditions {
 }
 
 pub const NO_AUTH: ErrReply = ErrReply::new("NOAUTH Authentication required.");
+pub const LOADING: ErrReply = ErrReply::new("LOADING Redis is loading the dataset in memory");
 pub const OUT_OF_MEMORY: ErrReply = ErrReply::new("OOM command not allowed when used memory > 'maxmemory'.");
 
 pub const DISK_FAILED: ErrReply = ErrReply::new(
@@ -33,6 +38,15 @@ pub const DISK_FAILED: ErrReply = ErrReply::new(
 /// Refuses or lets pass. The command exists and its arguments number right.
 #[inline]
 pub fn admit(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrReply> {
+    if !(c.auth_required | c.out_of_memory | c.disk_failed | c.loading | c.unwritable.is_some()) {
+        return Ok(());
+    }
+    look_closer(c, session, spec)
+}
+
+/// There are conditions under which some commands are refused.
+#[inline(never)]
+fn look_closer(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrReply> {
     if c.auth_required && !session.caller.authenticated && !spec.has(flag::NO_AUTH) {
         return Err(NO_AUTH);
     }
@@ -42,7 +56,18 @@ pub fn admit(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrRe
     if c.disk_failed && (spec.has(flag::WRITE) || spec.name == "ping") {
         return Err(DISK_FAILED);
     }
-    Ok(())
+    match c.unwritable {
+        Some(errno) if spec.has(flag::WRITE) || spec.name == "ping" => Err(unwritable(errno)),
+        _ if c.loading && !spec.has(flag::LOADING) => Err(LOADING),
+        _ => Ok(()),
+    }
+}
+
+/// Writes are refused until the log can be written to again. `errno` is the system's number of the error.
+fn unwritable(errno: i32) -> ErrReply {
+    let why = std::io::Error::from_raw_os_error(errno).to_string();
+    let why = why.split(" (os error").next().unwrap_or_default();
+    ErrReply::owned(format!("MISCONF Errors writing to the AOF file: {why}"))
 }
 
 /// Whether the command has to wait for CLIENT PAUSE's end.

@@ -27,6 +27,7 @@ impl Shard {
     pub fn tick(&mut self, now: Now) {
         self.begin(now);
         self.end_holds();
+        self.heed_logs();
         self.release_if_aborted();
         self.drop_lost_slots();
         self.tick_moves();
@@ -44,6 +45,7 @@ impl Shard {
 
     /// The last step of every turn.
     pub(super) fn end_turn(&mut self) {
+        self.tell_expired_if_any();
         if self.pressure.limited {
             self.reckon_memory();
             self.chores |= self.pressure.over > 0 && !self.pressure.stuck;
@@ -71,7 +73,7 @@ impl Shard {
     pub(super) fn expire_step(&mut self) {
         let started = (self.ticks.read)();
         self.expiring = false;
-        if self.host.active_expire.load(Ordering::Relaxed) {
+        if self.host.active_expire.load(Ordering::Relaxed) && !self.is_loading() {
             let (mut examined, mut expired) = (0, 0);
             for _ in 0..self.ks.databases() {
                 self.expire_db = (self.expire_db + 1) % self.ks.databases();
@@ -81,9 +83,16 @@ impl Shard {
                 expired += step.expired;
             }
             self.metrics.note_stale(expired as u64, examined as u64);
+            self.tell_expired_if_any();
         }
         self.chores |= self.expiring;
         self.metrics.expiry_ticks.add((self.ticks.read)().wrapping_sub(started));
+    }
+
+    /// No writes while a shard of the host can't write its log: they may lead to any of them.
+    pub fn heed_logs(&mut self) {
+        let errors = self.host.metrics.iter().map(|m| m.aof.error.get() as i32);
+        self.conditions.unwritable = errors.into_iter().find(|&error| error != 0);
     }
 
     fn end_holds(&mut self) {

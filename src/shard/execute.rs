@@ -206,7 +206,7 @@ impl Shard {
             stats.failed.inc();
         }
         // first, for a command that changes what is slow is measured by what it has set
-        self.apply_effects(client);
+        self.apply_effects(client, None, spec, args);
         if ticks >= self.slow_ticks {
             self.note_slow(spec, args, ticks, client);
         }
@@ -222,8 +222,20 @@ impl Shard {
 
     /// What the command did besides its reply.
     #[inline]
-    pub(super) fn apply_effects(&mut self, client: Option<u32>) {
-        if self.fx.dirty > 0 {
+    pub(super) fn apply_effects(
+        &mut self,
+        client: Option<u32>,
+        db: Option<usize>,
+        spec: &'static Spec,
+        args: Args<'_>,
+    ) {
+        // with somebody who takes the stream, reads matter too: they may have met expired keys
+        if self.fx.dirty | self.fx.propagating as u64 != 0 {
+            if self.fx.propagating {
+                let session = client.and_then(|client| self.clients.get(client));
+                let db = db.or(session.map(|s| s.caller.db)).unwrap_or(0);
+                self.propagate(db, spec, args);
+            }
             self.metrics.dirty.add(self.fx.dirty);
             self.fx.dirty = 0;
             self.fx.instead.clear();

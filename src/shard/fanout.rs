@@ -367,7 +367,7 @@ impl Shard {
         }
         self.count(spec, share, ticks, done.err());
         self.note_load(key, ticks, out.len() - mark);
-        self.apply_effects(None);
+        self.apply_effects(None, Some(caller.db), spec, args);
         (ticks >= self.slow_ticks).then(|| self.slow_entry(spec, args, ticks)).flatten()
     }
 
@@ -427,7 +427,9 @@ impl Shard {
             Mail::Refuse { loan, view } => self.refused(loan, view),
             Mail::Handoff(parcel) => self.unpack(*parcel),
             Mail::Lend { loan, tables, settled } => self.lent(from, loan, tables, settled),
-            Mail::Return { tables } => self.give_back(tables),
+            Mail::Return { tables, changes, receipt } => self.give_back(from, tables, changes, receipt),
+            Mail::Kept { loan } => self.kept(loan),
+            Mail::Orphans { tables, rank } => self.adopt(tables, rank),
             // the turn's end makes room
             Mail::Crowded => {}
             Mail::Replies(batch) => {

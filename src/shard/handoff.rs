@@ -21,6 +21,7 @@
 
 use super::Shard;
 use super::mail::{Mail, Parcel};
+use crate::cluster::slots::SlotSet;
 use crate::cluster::view::View;
 use crate::session::Hold;
 use crate::slot::Slot;
@@ -34,7 +35,7 @@ pub(super) struct Handoffs {
     /// The last one that it has taken up.
     pub(super) era: u64,
     /// Slots that are ours and still on their way.
-    awaited: usize,
+    awaited: SlotSet,
     /// Commands of ours that no sibling has answered, and how many of them are of an older era.
     pub(super) unanswered: usize,
     old: usize,
@@ -59,7 +60,7 @@ impl Shard {
     /// owner, a later command could be there before it.)
     pub(super) fn settled_era(&self) -> u64 {
         let h = &self.handoffs;
-        h.era - (h.awaited > 0 || h.old > 0 || !h.leaving.is_empty()) as u64
+        h.era - (!h.awaited.is_empty() || h.old > 0 || !h.leaving.is_empty()) as u64
     }
 
     /// Whether the plane should have a heartbeat before the next one is due.
@@ -78,7 +79,11 @@ impl Shard {
         }
         self.at.calm = !self.at.cluster || view.is_calm(self.at.me);
         let before = std::mem::replace(&mut self.view, view);
-        if self.view.handoff.era > self.handoffs.era {
+        let hands_off = self.view.handoff.era > self.handoffs.era;
+        if self.fx.propagating {
+            self.claim_changes(&before, hands_off);
+        }
+        if hands_off {
             return self.take_up_handoff();
         }
         if !self.view.owns_as(&before) {
@@ -102,7 +107,7 @@ impl Shard {
             self.give(free, m.to);
         }
         for m in handoff.moves.iter().filter(|m| m.to == me) {
-            self.handoffs.awaited += m.slots.len();
+            self.handoffs.awaited.unite(&m.slots);
             m.slots.iter().for_each(|slot| self.lend_out(slot));
         }
         self.note_withheld();
@@ -152,7 +157,38 @@ impl Shard {
     fn pack(&mut self, slots: Vec<Slot>) -> Box<Parcel> {
         assert!(!slots.iter().any(|s| self.ks.owes(*s)), "who gets a slot can't pay our snapshot");
         let tables = self.take_tables(&slots);
+        // the log speaks for them up to here: what a loan changed while they were ours no more is in it
+        slots.iter().for_each(|slot| self.claim(false, &[(*slot, *slot)]));
         Box::new(Parcel { view: self.view.clone(), slots, tables })
+    }
+
+    /// Tells the log which slots have come and gone by a new view. Of those that are handed off it is told
+    /// when they leave, and when all that came with them stands in it.
+    #[cold]
+    fn claim_changes(&mut self, before: &View, hands_off: bool) {
+        let set = |view: &View| {
+            let ranges = view.ranges(view.local_index(self.at.me));
+            ranges.into_iter().flat_map(|(first, last)| first..=last).collect::<SlotSet>()
+        };
+        let (old, new) = (set(before), set(&self.view));
+        let handoff = self.view.handoff.clone();
+        let me = self.at.me;
+        for (ours, mut changed, other) in [(false, old.clone(), &new), (true, new.clone(), &old)] {
+            changed.subtract(other);
+            let moves = handoff.moves.iter().filter(|_| hands_off);
+            moves.filter(|m| if ours { m.to } else { m.from } == me).for_each(|m| changed.subtract(&m.slots));
+            if !changed.is_empty() {
+                self.claim(ours, &changed.ranges().collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// The slots that a log of ours speaks for, as ranges: those that are ours and here.
+    pub fn own_ranges(&self) -> Vec<(Slot, Slot)> {
+        let ranges = self.view.ranges(self.view.local_index(self.at.me));
+        let mut own: SlotSet = ranges.into_iter().flat_map(|(first, last)| first..=last).collect();
+        own.subtract(&self.handoffs.awaited);
+        own.ranges().collect()
     }
 
     /// Slots that a sibling had of ours by the old era: the tables, with all that was kept by slot.
@@ -176,8 +212,14 @@ impl Shard {
                 }
             }
         }
-        slots.iter().for_each(|slot| self.note_moved(*slot));
-        self.handoffs.awaited -= slots.len();
+        for &slot in &slots {
+            self.note_moved(slot);
+            self.handoffs.awaited.remove(slot);
+            if self.fx.propagating && self.view.owner_index(slot) == me {
+                self.restate(slot);
+                self.claim(true, &[(slot, slot)]);
+            }
+        }
         self.unlend(&slots);
         self.note_settled();
     }

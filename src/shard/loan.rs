@@ -12,10 +12,12 @@
 
 use super::answer::Standing;
 use super::mail::{Mail, Share, Tables, Ticket};
-use super::{FirstKey, Shard};
+use super::stream::Stream;
+use super::{FirstKey, Shard, stream};
 use crate::command::ctx::Caller;
 use crate::command::spec::{Begin, Route, Run, Spec, Verb, flag};
 use crate::command::table;
+use crate::config::types::AppendFsync;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::Hold;
@@ -46,6 +48,15 @@ struct Loan {
 /// Owners with their slots.
 type Needs = Vec<(usize, Vec<Slot>)>;
 
+/// A command that ran, whose reply waits until its changes are on the disks of their owners.
+struct Unkept {
+    ticket: Ticket,
+    holds: bool,
+    reply: Vec<u8>,
+    /// How many owners have not said so yet.
+    waits: usize,
+}
+
 /// Somebody wants slots of ours.
 struct Wish {
     from: usize,
@@ -59,12 +70,15 @@ struct Wish {
 pub(super) struct Loans {
     next: u64,
     open: HashMap<u64, Loan>,
+    unkept: HashMap<u64, Unkept>,
     lent: HashSet<Slot>,
     wishes: VecDeque<Wish>,
     /// Clients held until something comes back.
     waiting: Vec<u32>,
     /// Batches of siblings that stand still, oldest first.
     pub(super) standing: VecDeque<Standing>,
+    /// While a command runs on borrowed slots: what it changes, by owner.
+    pub(super) shares: Option<Vec<stream::Share>>,
 }
 
 /// Whether a command finds out which keys it reads only while it runs: SORT with BY or GET.
@@ -191,7 +205,8 @@ impl Shard {
         let got = loan.got;
         let needs = std::mem::take(&mut loan.needs);
         for (owner, tables) in std::mem::take(&mut loan.tables) {
-            self.letters.push((owner, Mail::Return { tables }));
+            let changes = Box::default();
+            self.letters.push((owner, Mail::Return { tables, changes, receipt: None }));
         }
         if let Some((_, slots)) = needs[..got].iter().find(|(owner, _)| *owner == self.at.me) {
             self.unlend(slots);
@@ -329,25 +344,72 @@ impl Shard {
         }
         let mut reply = Vec::new();
         self.lap = 0;
-        let key = FirstKey::default();
-        if !settled {
+        if settled {
+            self.run_borrowed(ticket, spec, args.as_args(), &mut caller, &needs, &mut reply);
+        } else {
             self.metrics.error(UNSTABLE.bytes());
             Reply::new(&mut reply, false).error(UNSTABLE.bytes());
-        } else if let Some(slow) =
-            self.run_for(&mut caller, spec, args.as_args(), key, Share::Whole, &mut reply)
-        {
+        }
+        let strict = self.conf.appendonly && self.conf.appendfsync == AppendFsync::Always;
+        let shares = self.loans.shares.take();
+        let mut changes = shares.into_iter().flatten().map(|(_, _, changes)| changes);
+        // before anything of ours goes on that might take it for ours
+        let (me, mut waits, mut own) = (self.at.me, 0, None);
+        for (owner, slots) in needs {
+            let mut changes = changes.next().unwrap_or_default();
+            if owner == me {
+                if self.fx.propagating {
+                    self.stream.splice(&mut changes);
+                }
+                own = Some(slots);
+                continue;
+            }
+            let receipt = (strict && !changes.is_empty()).then_some(id);
+            waits += receipt.is_some() as usize;
+            let tables = self.take_tables(&slots);
+            self.letters.push((owner, Mail::Return { tables, changes: Box::new(changes), receipt }));
+        }
+        match waits {
+            0 => self.reply_to_loan(ticket, holds, &reply),
+            _ => drop(self.loans.unkept.insert(id, Unkept { ticket, holds, reply, waits })),
+        }
+        if let Some(slots) = own {
+            self.unlend(&slots);
+        }
+    }
+
+    /// Executes a command on borrowed slots, and keeps apart what it changes of whom.
+    fn run_borrowed(
+        &mut self,
+        ticket: Ticket,
+        spec: &'static Spec,
+        args: Args<'_>,
+        caller: &mut Caller,
+        needs: &Needs,
+        reply: &mut Vec<u8>,
+    ) {
+        let share = |(owner, slots): &(usize, Vec<Slot>)| (*owner, slots.clone(), Stream::default());
+        self.loans.shares = Some(needs.iter().map(share).collect());
+        self.fx.apart = true;
+        // an owner may have begun its log before we have begun ours
+        let propagating = self.fx.propagating;
+        self.fx.propagating |= self.conf.appendonly;
+        if let Some(slow) = self.run_for(caller, spec, args, FirstKey::default(), Share::Whole, reply) {
             let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);
             self.log_slow(self.at.me, slow, client);
         }
-        // before anything of ours goes on that might take it for ours
-        let me = self.at.me;
-        for (owner, slots) in needs.iter().filter(|(owner, _)| *owner != me) {
-            let tables = self.take_tables(slots);
-            self.letters.push((*owner, Mail::Return { tables }));
-        }
-        self.reply_to_loan(ticket, holds, &reply);
-        if let Some((_, slots)) = needs.iter().find(|(owner, _)| *owner == self.at.me) {
-            self.unlend(slots);
+        self.fx.apart = false;
+        self.fx.propagating = propagating;
+    }
+
+    /// An owner has on its disk what a loan has changed.
+    pub(super) fn kept(&mut self, id: u64) {
+        let Some(unkept) = self.loans.unkept.get_mut(&id) else { return };
+        unkept.waits -= 1;
+        if unkept.waits == 0
+            && let Some(Unkept { ticket, holds, reply, .. }) = self.loans.unkept.remove(&id)
+        {
+            self.reply_to_loan(ticket, holds, &reply);
         }
     }
 
@@ -369,7 +431,19 @@ impl Shard {
     }
 
     /// Slots of ours come back.
-    pub(super) fn give_back(&mut self, tables: Tables) {
+    pub(super) fn give_back(
+        &mut self,
+        from: usize,
+        tables: Tables,
+        mut changes: Box<Stream>,
+        receipt: Option<u64>,
+    ) {
+        if self.fx.propagating {
+            self.stream.splice(&mut changes);
+        }
+        if let Some(loan) = receipt {
+            self.letters.push((from, Mail::Kept { loan }));
+        }
         let slots: Vec<Slot> = tables.first().map_or(Vec::new(), |db| db.iter().map(|t| t.slot()).collect());
         self.put_tables(tables);
         self.unlend(&slots);

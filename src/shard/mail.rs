@@ -4,6 +4,8 @@
 //! replies into the same box and sends it back, so the request's memory returns to its own core.
 
 use super::bounce::Bounced;
+use super::replay::Rank;
+use super::stream::Stream;
 use crate::cluster::view::View;
 use crate::command::host::SlowEntry;
 use crate::resp::{Args, Span};
@@ -38,6 +40,20 @@ pub enum Mail {
     },
     Return {
         tables: Tables,
+        /// What the loan has changed in them, for the owner's stream.
+        changes: Box<Stream>,
+        /// Under `appendfsync always`: the loan that wants to know when they are on the disk.
+        receipt: Option<u64>,
+    },
+    /// What that loan changed of the sender's is on the disk.
+    Kept {
+        loan: u64,
+    },
+    /// Keys of the receiver's slots that the sender found in its logs.
+    Orphans {
+        tables: Tables,
+        /// How much their word counts.
+        rank: Rank,
     },
     /// The host is above `maxmemory`, and the receiver has keys that may go.
     Crowded,

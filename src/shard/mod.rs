@@ -16,6 +16,8 @@
 //! - [`visited`](Shard::visited) is a turn on a sibling's core, while this shard's own sleeps. So a shard is
 //!   `Send`, keeps nothing in its thread, and tells there of all that its own core has to do afterwards.
 //! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
+//! - [`stream`] is what the shard changes, as commands for the append-only file and for replicas.
+//! - [`replay`] reads such a stream back.
 //! - [`snapshot`] makes points in time of the keyspace, and saves them.
 //! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
@@ -36,8 +38,10 @@ pub mod moving;
 mod others;
 pub mod plane;
 mod pressure;
+pub mod replay;
 mod saving;
 pub mod snapshot;
+pub mod stream;
 mod turn;
 mod verbs;
 mod visit;
@@ -179,6 +183,9 @@ pub struct Shard {
     withholds: bool,
     /// The only shard of a standalone server, and nothing is withheld: every command simply runs.
     simple: bool,
+    stream: stream::Stream,
+    /// Logs are being read.
+    loading: Option<Box<replay::Loading>>,
     plane: plane::Correspondence,
     /// Boxed because batches travel boxed: only pointers cross cores.
     #[allow(clippy::vec_box)]
@@ -240,6 +247,8 @@ impl Shard {
             moves: moving::Moves::default(),
             withholds: false,
             simple: false,
+            stream: stream::Stream::default(),
+            loading: None,
             plane: plane::Correspondence::default(),
             pool: Vec::new(),
             garbage: Vec::new(),

@@ -466,10 +466,8 @@ impl Shard {
             let key = db.key(&bytes);
             if !copy && db.delete(&key, true, &self.clock) {
                 self.fx.changed(n, &bytes, class::GENERIC, "del");
-                if self.fx.propagating {
-                    self.fx.propagate([&b"DEL"[..], &bytes]);
-                }
-                self.apply_effects(None);
+                self.metrics.dirty.add(std::mem::take(&mut self.fx.dirty));
+                self.propagate_gone(n, false, [&*bytes]);
             }
         }
         self.let_go_on();

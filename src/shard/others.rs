@@ -23,6 +23,7 @@ impl Shard {
     ) -> Done {
         match verb {
             Verb::BgSave => self.bgsave(args, out),
+            Verb::BgRewriteAof => self.bgrewriteaof(out),
             Verb::ClientList => self.client_list(caller, args, out),
             Verb::ClientKill => self.client_kill(caller, args, out),
             Verb::ClientPause => self.client_pause(args, out),

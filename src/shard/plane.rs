@@ -121,6 +121,7 @@ impl Shard {
                 let garbage = db.clear();
                 db.leave(garbage);
             }
+            self.propagate_flush();
         }
         self.drop_lost_slots();
         letters.answers.into_iter().for_each(|answered| self.hear(answered));
@@ -139,6 +140,15 @@ impl Shard {
             if self.view.owner_index(slot) == me {
                 self.plane.lost.insert(slot);
             } else if self.ks.db(0).slot_len(slot) > 0 {
+                if self.fx.propagating {
+                    let all = self.ks.db(0).keys_in_slot(slot, usize::MAX);
+                    let names: Vec<Box<[u8]>> = all.into_iter().map(Into::into).collect();
+                    let lazy = self.conf.lazyfree_lazy_server_del;
+                    // what the log said of the slot when it was lost counts no more
+                    self.claim(true, &[(slot, slot)]);
+                    self.propagate_gone(0, lazy, names.iter().map(|n| &**n));
+                    self.claim(false, &[(slot, slot)]);
+                }
                 let db = self.ks.db_mut(0);
                 self.metrics.dirty.add(db.slot_len(slot) as u64);
                 db.forsake_slot(slot);

@@ -138,12 +138,13 @@ impl Shard {
         let (mut freed, started) = (0, (self.ticks.read)());
         let allowance = self.pressure.allowance(started);
         for n in 1.. {
-            if self.pressure.over == 0
-                || share < freed + least
-                || self.ks.evict_one(policy, samples, &mut self.rng, &self.clock).is_none()
-            {
+            if self.pressure.over == 0 || share < freed + least {
                 break;
             }
+            let Some((db, name)) = self.ks.evict_one(policy, samples, &mut self.rng, &self.clock) else {
+                break;
+            };
+            self.propagate_gone(db, self.conf.lazyfree_lazy_eviction, [&*name]);
             self.reckon_memory();
             freed = over.saturating_sub(self.pressure.over).max(1);
             if n % EVICT_STEP == 0 && (self.ticks.read)().wrapping_sub(started) > allowance {

@@ -46,6 +46,12 @@ pub fn commands_take(ticks: u64) {
     TICKS.with(|t| t.set((t.get().0, ticks)));
 }
 
+impl Client {
+    pub fn number(self) -> u32 {
+        self.number
+    }
+}
+
 impl Rig {
     pub fn new(shards: usize, cluster: bool) -> Rig {
         Rig::with(shards, cluster, |_| ())
@@ -128,7 +134,7 @@ impl Rig {
     }
 
     /// Carries mail until there is none.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         loop {
             let mut mail = Vec::new();
             for (from, shard) in self.shards.iter_mut().enumerate() {

@@ -50,6 +50,7 @@ impl Shard {
             Verb::Balance => self.balance(client, args, &mut out),
             Verb::Migrate => self.migrate(client, args),
             Verb::BgSave
+            | Verb::BgRewriteAof
             | Verb::ClientKill
             | Verb::ClientList
             | Verb::ClientPause

@@ -3,7 +3,7 @@
 use super::mail::Mail;
 use super::{Now, Shard};
 use crate::command::spec::{Route, Spec, flag};
-use crate::limits::VISIT_WEIGHT;
+use crate::limits::{STREAM_UNWRITTEN, VISIT_WEIGHT};
 
 /// How much a forwarded command counts towards [`VISIT_WEIGHT`]. One that may take long is better done by
 /// its own core, while the sibling's goes on.
@@ -23,9 +23,13 @@ impl Shard {
         match mail {
             Mail::Requests(batch) => batch.weight <= VISIT_WEIGHT,
             Mail::Borrow { .. } | Mail::Return { .. } => true,
-            Mail::Replies(_) | Mail::Lend { .. } | Mail::Refuse { .. } | Mail::Handoff(_) | Mail::Crowded => {
-                false
-            }
+            Mail::Replies(_)
+            | Mail::Lend { .. }
+            | Mail::Refuse { .. }
+            | Mail::Handoff(_)
+            | Mail::Orphans { .. }
+            | Mail::Kept { .. }
+            | Mail::Crowded => false,
         }
     }
 
@@ -51,6 +55,8 @@ impl Shard {
             || self.has_questions()
             || self.has_link_orders()
             || self.has_file_orders()
+            // less is written with the next tick
+            || self.stream.len() > STREAM_UNWRITTEN
             || !self.answers.is_empty()
             || !self.letters.is_empty()
             || !self.handoffs.first.is_empty()

@@ -26,6 +26,14 @@ pub const COMPATIBLE_VERSION: &str = "7.0.15";
 /// Our own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// `dump.rdb` with a number: `dump-7000.rdb`.
+pub fn numbered(name: &str, number: usize) -> String {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => format!("{stem}-{number}.{extension}"),
+        _ => format!("{name}-{number}"),
+    }
+}
+
 /// One host: facts that do not change while it runs, and the shared registers.
 pub struct Host {
     pub live: Arc<Live>,
@@ -181,6 +189,14 @@ impl Host {
         shards.map(|shard| self.registers.saved(shard).load(Relaxed).max(started)).min().unwrap_or(started)
     }
 
+    /// The name of a shard's own file: `name`, with what tells the shard apart where there are several.
+    pub fn file_of(&self, name: &str, shard: usize) -> String {
+        match self.metrics.len() {
+            1 => name.to_owned(),
+            _ => numbered(name, self.own_ports.get(shard).map_or(shard, |port| usize::from(*port))),
+        }
+    }
+
     /// The replication id of a shard: 40 hex digits.
     pub fn replication_id(&self, shard: usize) -> String {
         let changes = self.registers.repl_id_changes.load(Relaxed);
@@ -272,4 +288,21 @@ impl Outside for Files {
     }
 
     fn purge(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_numbers_before_their_ending() {
+        for (name, number, want) in [
+            ("dump.rdb", 7000, "dump-7000.rdb"),
+            ("a.b.c", 0, "a.b-0.c"),
+            ("data", 1, "data-1"),
+            (".rdb", 1, ".rdb-1"),
+        ] {
+            assert_eq!(numbered(name, number), want);
+        }
+    }
 }

@@ -155,7 +155,8 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
 }
 
 pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
-    out.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    out.put("loading", f.max(|m| &m.aof.loading));
+    out.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     let (done, total) = (f.sum(|m| &m.saving.keys_done), f.sum(|m| &m.saving.keys_total));
     out.put("current_fork_perc", format_args!("{:.2}", done as f64 * 100.0 / total.max(1) as f64));
     out.put("current_save_keys_processed", done);
@@ -171,13 +172,44 @@ pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("rdb_current_bgsave_time_sec", began.map_or(-1, |at| now.saturating_sub(at) as i64));
     out.put("rdb_saves", f.max(|m| &m.saving.saves));
     out.zeros(&["rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    out.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    out.put("aof_last_rewrite_time_sec", -1);
-    out.put("aof_current_rewrite_time_sec", -1);
-    out.put("aof_last_bgrewrite_status", "ok");
-    out.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    out.put("aof_last_write_status", "ok");
+    let status = |bad: u64| if bad == 0 { "ok" } else { "err" };
+    let (enabled, rewriting) = (f.max(|m| &m.aof.enabled), f.max(|m| &m.aof.rewriting));
+    out.put("aof_enabled", enabled);
+    out.put("aof_rewrite_in_progress", rewriting);
+    out.put("aof_rewrite_scheduled", 0);
+    out.put("aof_last_rewrite_time_sec", f.max(|m| &m.aof.rewrite_took) as i64 - 1);
+    let since = now.saturating_sub(f.max(|m| &m.aof.rewrite_since)) as i64;
+    out.put("aof_current_rewrite_time_sec", if rewriting > 0 { since } else { -1 });
+    out.put("aof_last_bgrewrite_status", status(f.max(|m| &m.aof.rewrites_failed)));
+    out.put("aof_rewrites", f.sum(|m| &m.aof.rewrites));
+    out.put("aof_rewrites_consecutive_failures", f.max(|m| &m.aof.rewrites_failed));
+    out.put("aof_last_write_status", status(f.max(|m| &m.aof.error)));
     out.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if enabled > 0 {
+        out.put("aof_current_size", f.sum(|m| &m.aof.current_size));
+        out.put("aof_base_size", f.sum(|m| &m.aof.base_size));
+        out.put("aof_pending_rewrite", 0);
+        out.put("aof_buffer_length", f.sum(|m| &m.aof.buffer));
+        out.put("aof_pending_bio_fsync", f.sum(|m| &m.aof.syncing));
+        out.put("aof_delayed_fsync", f.sum(|m| &m.aof.delayed));
+    }
+    if f.max(|m| &m.aof.loading) > 0 {
+        loading(ctx, f, out);
+    }
+}
+
+/// How far reading the logs has come.
+fn loading(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
+    let (total, loaded) = (f.sum(|m| &m.aof.loading_total), f.sum(|m| &m.aof.loaded));
+    let since = f.max(|m| &m.aof.loading_since);
+    let took = (ctx.now() / 1000).saturating_sub(since);
+    out.put("loading_start_time", since);
+    out.put("loading_total_bytes", total);
+    out.put("loading_rdb_used_mem", 0);
+    out.put("loading_loaded_bytes", loaded);
+    out.put("loading_loaded_perc", format_args!("{:.2}", loaded as f64 * 100.0 / total.max(1) as f64));
+    let left = total.saturating_sub(loaded);
+    out.put("loading_eta_seconds", (took * left).checked_div(loaded).unwrap_or(1));
 }
 
 pub fn stats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {

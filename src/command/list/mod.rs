@@ -250,6 +250,10 @@ fn transfer(ctx: &mut Ctx<'_>, args: Args<'_>, from: End, to: End) -> Done {
     }
     // Redis counts the move as one change, of the source.
     ctx.fx.changed_by(0, ctx.db, target.bytes, class::LIST, to.pushed());
+    if ctx.fx.apart && ctx.fx.propagating {
+        ctx.fx.propagate([from.popped().as_bytes(), source.bytes]);
+        ctx.fx.propagate([to.pushed().as_bytes(), target.bytes, &text]);
+    }
     ctx.out.bulk(&text);
     let left = find::<List>(ctx.ks.db_mut(ctx.db), &source, Look::Peek, &ctx.clock)?;
     let empty = left.is_some_and(List::is_empty);

@@ -140,5 +140,9 @@ fn take_for_move(
     if added {
         ctx.fx.changed(ctx.db, target.bytes, class::SET, "sadd");
     }
+    if ctx.fx.apart && ctx.fx.propagating {
+        ctx.fx.propagate([b"SREM", source.bytes, member]);
+        ctx.fx.propagate([b"SADD", target.bytes, member]);
+    }
     Ok(true)
 }

@@ -20,6 +20,9 @@ const fn container(name: &'static str, arity: i16, flags: u32, subs: &'static [S
 }
 
 pub(super) const ROWS: &[Spec] = &[
+    row("bgrewriteaof", 1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING, &[], Above(Verb::BgRewriteAof))
+        .doc("1.0.0", "Rewrites the append-only file while the data goes on being served.", "O(1)")
+        .route(All(Join::Ok)),
     row("bgsave", -1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING, &[], Above(Verb::BgSave))
         .doc("1.0.0", "Saves the data to disk while it goes on being served.", "O(1)")
         .route(All(Join::Ok))

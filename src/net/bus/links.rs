@@ -428,7 +428,7 @@ impl Links {
                 }
             }
             Completion::Writable { tag } => self.connected(tag),
-            Completion::Woken => {}
+            Completion::Synced { .. } | Completion::Woken => {}
         }
     }
 

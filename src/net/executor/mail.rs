@@ -23,6 +23,7 @@ impl Core {
     /// Takes the shard's mail to its siblings. One that sleeps is visited if that is the cheaper way; its
     /// answers may make more mail.
     pub(super) fn send_mail(&mut self) {
+        self.let_go();
         let mut outgoing = std::mem::take(&mut self.outgoing);
         for round in 0.. {
             outgoing.extend(self.shard.take_mail());
@@ -30,6 +31,7 @@ impl Core {
                 break;
             }
             for (to, mail) in outgoing.drain(..) {
+                let Some(mail) = self.keep_back(to, mail) else { continue };
                 let by_post = match round < limits::VISIT_ROUNDS {
                     true => self.visit(to, mail).err(),
                     false => Some(mail),
@@ -67,7 +69,8 @@ impl Core {
     /// visit is what would have happened had the sibling woken, read this and slept again.
     fn visit(&mut self, to: usize, mail: Mail) -> Result<(), Mail> {
         let (me, post) = (self.me, &self.shared.post);
-        if !Shard::may_visit(&mail) || !self.backlog[to].is_empty() {
+        // what a visit writes is synced by its owner, later
+        if !Shard::may_visit(&mail) || !self.backlog[to].is_empty() || self.syncs_each_write() {
             return Err(mail);
         }
         let Some(sibling) = self.shared.siblings[to].get() else { return Err(mail) };

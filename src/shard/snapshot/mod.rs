@@ -10,6 +10,7 @@
 //! nothing at all for [`SNAPSHOT_PATIENCE_MS`], the snapshot is given up and they go on.
 
 mod paper;
+mod rewriting;
 mod saving;
 
 #[cfg(test)]
@@ -59,6 +60,8 @@ pub enum FileOrder {
 pub(super) enum Purpose {
     /// BGSAVE, or a save point.
     Save,
+    /// The base of the append-only file.
+    Rewrite,
 }
 
 /// One who takes a snapshot.
@@ -104,6 +107,7 @@ pub(super) struct Snapshots {
     standing: bool,
     orders: Vec<(u64, FileOrder)>,
     pub(super) saving: saving::Saving,
+    rewriting: rewriting::Rewriting,
 }
 
 impl Shard {
@@ -150,6 +154,9 @@ impl Shard {
             consumer.sent += head.len() as u64;
             self.snapshots.orders.push((consumer.id, FileOrder::Begin(consumer.plan.clone())));
             self.snapshots.orders.push((consumer.id, FileOrder::Chunk(head.into())));
+            if consumer.purpose == Purpose::Rewrite {
+                self.stream.cut();
+            }
             making.consumers.push(consumer);
         }
         self.chores = true;
@@ -309,6 +316,7 @@ impl Shard {
             }
             match consumer.purpose {
                 Purpose::Save => self.saved(outcome, dirty),
+                Purpose::Rewrite => self.rewritten(outcome),
             }
         }
         self.begin_snapshot();
@@ -328,7 +336,11 @@ impl Shard {
 
     /// Nobody wants saves that are under way or wait to begin.
     fn drop_saves(&mut self) {
-        let is_save = |c: &mut Consumer| c.purpose == Purpose::Save;
+        self.drop_purpose(Purpose::Save);
+    }
+
+    fn drop_purpose(&mut self, purpose: Purpose) {
+        let is_save = |c: &mut Consumer| c.purpose == purpose;
         self.snapshots.queue.retain_mut(|c| !is_save(c));
         let Some(making) = &mut self.snapshots.making else { return };
         let dropped = making.consumers.extract_if(.., is_save).map(|c| (c.id, FileOrder::Drop));
@@ -346,6 +358,7 @@ impl Shard {
             self.snapshots.orders.push((consumer.id, FileOrder::Drop));
             match consumer.purpose {
                 Purpose::Save => self.saved(Err(why.to_owned()), dirty),
+                Purpose::Rewrite => self.rewritten(Err(why.to_owned())),
             }
         }
     }

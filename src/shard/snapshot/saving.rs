@@ -38,7 +38,7 @@ impl Shard {
     }
 
     /// Whether a background save is under way.
-    pub(in crate::shard) fn is_saving(&self) -> bool {
+    pub fn is_saving(&self) -> bool {
         self.snapshots.saving.running
     }
 

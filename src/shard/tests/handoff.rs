@@ -5,12 +5,14 @@ use crate::cluster::handoff::{Handoff, Move};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::{NodeIndex, View};
 use crate::limits::MIGRATE_AT_ONCE;
+use crate::persist::aof::slots;
 use crate::session::Door;
-use crate::shard::Input;
 use crate::shard::mail::Mail;
 use crate::shard::moving::{LinkEvent, LinkId, LinkOrder};
 use crate::shard::plane::Letters;
+use crate::shard::replay::Replay;
 use crate::shard::snapshot::FileOrder;
+use crate::shard::{Input, Shard};
 use crate::slot::{SLOTS, Slot, key_slot};
 use crate::util::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -405,6 +407,8 @@ struct Sender {
     read: Vec<u8>,
     sent: usize,
     appends: usize,
+    /// Those that were answered.
+    done: Vec<usize>,
 }
 
 /// The first reply in `bytes`; its length.
@@ -465,11 +469,17 @@ fn storm(seed: u64) {
     let mut senders: Vec<Sender> = (0..5)
         .map(|i| {
             let client = post.rig.connect(i % shards, Door::Front);
-            Sender { client, open: VecDeque::new(), read: Vec::new(), sent: 0, appends: 0 }
+            Sender { client, open: VecDeque::new(), read: Vec::new(), sent: 0, appends: 0, done: Vec::new() }
         })
         .collect();
     let mut pushed = 0;
+    let mut logs = seed.is_multiple_of(2).then(|| Logs::begin(&mut post));
     for _ in 0..600 {
+        if let Some(logs) = &mut logs
+            && below(100) == 0
+        {
+            logs.survive(&mut post, &senders, seed);
+        }
         match below(10) {
             0..=2 => {
                 let s = below(senders.len());
@@ -504,6 +514,76 @@ fn storm(seed: u64) {
         assert!(sender.open.is_empty(), "seed {seed}: no reply to {:?}", sender.open);
     }
     check_data(&mut post, &senders, pushed, seed);
+    if let Some(mut logs) = logs {
+        let mut copy = logs.replayed(&mut post);
+        let [there, here] = [&mut post, &mut copy].map(contents);
+        assert_eq!(here, there, "seed {seed}");
+    }
+}
+
+/// All that the storm may have written, as a client reads it.
+fn contents(post: &mut Post) -> Vec<String> {
+    let reader = post.rig.connect(0, Door::Front);
+    let lines = (0..TAGS).map(tag).flat_map(|(t, _)| [format!("GET s{t}"), format!("LRANGE l{t} 0 -1")]);
+    lines.map(|line| post.run(reader, &line)).collect()
+}
+
+/// The shards' append-only files, each turn on the disk as soon as it is over.
+struct Logs {
+    written: Vec<Vec<u8>>,
+}
+
+impl Logs {
+    fn begin(post: &mut Post) -> Logs {
+        let first = |shard: &mut Shard| {
+            shard.set_propagating(true);
+            let mut log = Vec::new();
+            slots::write(&mut log, None, &shard.own_ranges());
+            log
+        };
+        Logs { written: post.rig.shards.iter_mut().map(first).collect() }
+    }
+
+    /// What a host is that comes back with these logs, when the plane's decisions were on the disk.
+    fn replayed(&mut self, post: &mut Post) -> Post {
+        let mut copy = Post::new(self.written.len());
+        let now = copy.rig.now;
+        let owners: Vec<NodeIndex> = (0..SLOTS as Slot).map(|slot| post.owner(slot) as NodeIndex).collect();
+        let view = View::new(2, 1, copy.view.nodes.clone(), |slot| owners[slot as usize]);
+        copy.view = Arc::new(view);
+        for (i, log) in self.written.iter_mut().enumerate() {
+            let mut more = Vec::new();
+            assert_eq!(post.rig.shards[i].take_stream(&mut more), None);
+            log.extend(more);
+            let shard = &mut copy.rig.shards[i];
+            shard.letters(Letters { view: Some(copy.view.clone()), ..Letters::default() }, now);
+            shard.begin_loading();
+            shard.replay(&mut Replay::from_offset(0), log, now).expect("a log of ours");
+            shard.hand_over();
+        }
+        copy.collect();
+        while (0..self.written.len()).any(|from| (0..self.written.len()).any(|to| copy.deliver(from, to))) {}
+        for shard in &mut copy.rig.shards {
+            shard.settle_loading();
+            shard.end_loading(now);
+        }
+        copy
+    }
+
+    /// The host is killed here: what clients have been told is there when it comes back, and only once.
+    fn survive(&mut self, post: &mut Post, senders: &[Sender], seed: u64) {
+        let mut copy = self.replayed(post);
+        let all = contents(&mut copy).concat();
+        for (s, n) in
+            senders.iter().enumerate().flat_map(|(s, sender)| sender.done.iter().map(move |n| (s, n)))
+        {
+            let word = format!("{s}.{n},");
+            let times = all
+                .match_indices(&word)
+                .filter(|(at, _)| !all[..*at].ends_with(|c: char| c.is_ascii_digit()));
+            assert_eq!(times.count(), 1, "seed {seed}: {word}");
+        }
+    }
 }
 
 fn hear(post: &mut Post, sender: &mut Sender, seed: u64) {
@@ -525,6 +605,9 @@ fn hear(post: &mut Post, sender: &mut Sender, seed: u64) {
             _ => reply[0] == b'$',
         };
         assert!(right, "seed {seed}: {line} got {}", String::from_utf8_lossy(&reply));
+        if let Some(word) = line.strip_prefix("APPEND ").and_then(|rest| rest.rsplit(['.', ',']).nth(1)) {
+            sender.done.push(word.parse().expect("the number of what it sent"));
+        }
     }
 }
 

@@ -100,6 +100,7 @@ fn keys_go_when_the_target_has_them() {
     let [mover, other] = [0, 0].map(|shard| rig.connect(shard, Door::Own));
     rig.ask(mover, &format!("{MIGRATE} a 0 1000"), "+NOKEY|");
     rig.check(other, &[("MSET a 1 b 2 c 3", "+OK|"), ("PEXPIRE b 5000", ":1|")]);
+    rig.shards[0].set_propagating(true);
     rig.ask(mover, &format!("{MIGRATE} \"\" 3 1000 KEYS a b none c"), "");
     let link = rig.opened(0);
     let sent = String::from_utf8_lossy(&rig.sent(0)).into_owned();
@@ -113,6 +114,11 @@ fn keys_go_when_the_target_has_them() {
     rig.ask(other, "SET a 9", "");
     rig.hear(0, link, b"+OK\r\n+OK\r\n");
     assert_eq!(rig.output(other), "+OK\r\n", "a is gone, and new");
+    let mut stream = Vec::new();
+    rig.shards[0].take_stream(&mut stream);
+    let told = String::from_utf8(stream).unwrap();
+    assert!(told.contains("DEL\r\n$1\r\na\r\n*3\r\n$3\r\nSET\r\n$1\r\na"), "{told}");
+    assert_eq!(told.matches("DEL").count(), 1, "{told}");
     rig.check(other, &[("GET a", "$1|9|"), ("GET b", "$1|2|")]);
     rig.ask(other, "FLUSHALL", "");
     rig.hear(0, link, b"-ERR no\r\n+OK\r\n");

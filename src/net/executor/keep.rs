@@ -1,0 +1,465 @@
+//! The core's part in durability: it reads the shard's log at start and writes it afterwards.
+//!
+//! Under `appendfsync always` what a turn wrote is written and a sync begun at the turn's end; the
+//! outputs of the turn are set aside until the sync is done. The core goes on with other turns
+//! meanwhile, whose outputs wait too, for the next sync or, when they wrote nothing, for this one.
+
+use super::rewrite::Patience;
+use super::{Core, Event};
+use crate::config::types::AppendFsync;
+use crate::limits::AOF_READ;
+use crate::net::aof::files::Files;
+use crate::net::aof::load::{Loader, Step};
+use crate::net::aof::{Disk, Fatal, Log, Rules, describe};
+use crate::net::clock;
+use crate::net::conn::tag;
+use crate::persist::aof::{encode, slots};
+use crate::shard::mail::Mail;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How long a core that has loaded waits before it looks again whether its siblings have.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// What the core keeps of its shard's log.
+#[derive(Default)]
+pub(super) struct Keeper {
+    pub(super) state: State,
+    /// A sync is under way for which outputs wait, and it began in this turn.
+    committing: bool,
+    begun: bool,
+    /// Clients whose output waits for it.
+    staged: Vec<u32>,
+    /// Answers to siblings that wait for it, and for the next one.
+    answers: Vec<(usize, Mail)>,
+    later: Vec<(usize, Mail)>,
+    /// Logs of shards that are no more, to be deleted once everybody's own has what they hold.
+    foreign: Vec<Files>,
+    gate: Gate,
+    /// Files that are synced and then closed, with what the sync is called.
+    pub(super) retired: Vec<(u64, File)>,
+    pub(super) patience: Patience,
+    /// Logs that were begun since the start.
+    logs: u64,
+}
+
+/// How far the host is, when our own log is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Gate {
+    Settled,
+    Cleared,
+    #[default]
+    Open,
+}
+
+#[derive(Default)]
+pub(super) enum State {
+    #[default]
+    Off,
+    Loading(Box<Loader>),
+    /// Our logs are read. `told`: siblings know.
+    Loaded {
+        own: Box<Files>,
+        sizes: (u64, u64),
+        told: bool,
+    },
+    On(Box<Log>),
+}
+
+/// Ends the process at once: nothing that was not promised yet must be.
+fn die(why: &str) -> ! {
+    tracing::error!("{why}");
+    std::process::exit(1);
+}
+
+impl Keeper {
+    /// Outputs wait for a sync.
+    #[inline]
+    pub(super) fn holds(&self) -> bool {
+        self.committing
+    }
+}
+
+impl Core {
+    /// What the log of shard `of` is called.
+    pub(super) fn log_name(&self, of: usize) -> String {
+        self.host.file_of(&self.conf.appendfilename, of)
+    }
+
+    /// Shards of the host.
+    pub(super) fn shards_of_host(&self) -> usize {
+        self.backlog.len()
+    }
+
+    fn log_rules(&self) -> Rules {
+        Rules {
+            fsync: self.conf.appendfsync,
+            now_s: clock::now().unix_us / 1_000_000,
+            timestamps: self.conf.aof_timestamp_enabled,
+            spare_disk: self.conf.no_appendfsync_on_rewrite
+                && (self.shard.is_rewriting() || self.shard.is_saving()),
+        }
+    }
+
+    /// Before the first turn: finds what there is to read.
+    pub(super) fn begin_log(&mut self) {
+        if !self.conf.appendonly {
+            return;
+        }
+        let all: Vec<String> = (0..self.shards_of_host()).map(|shard| self.log_name(shard)).collect();
+        let (own, others) = Loader::names(&self.conf, &all, self.me);
+        let loader = Loader::new(&self.conf, own, others).unwrap_or_else(|why| die(&why));
+        self.shard.begin_loading();
+        let m = &self.metrics.aof;
+        m.loading_since.set(clock::now().unix_us / 1_000_000);
+        m.loading_total.set(loader.total);
+        m.loading.set(1);
+        self.keeper.state = State::Loading(Box::new(loader));
+    }
+
+    /// How long the core may sleep while the host loads; nothing when it does not.
+    #[inline]
+    pub(super) fn loading_wait(&self) -> Option<Duration> {
+        match self.keeper.state {
+            State::Loading(_) => Some(Duration::ZERO),
+            State::Loaded { .. } => Some(LOOK_AGAIN),
+            _ if self.keeper.gate != Gate::Open => Some(LOOK_AGAIN),
+            _ => None,
+        }
+    }
+
+    /// Everybody has read its logs, and sent what siblings are to have of them.
+    #[inline]
+    pub(super) fn all_loaded(&self) -> bool {
+        matches!(self.keeper.state, State::Loaded { told: true, .. })
+            && self.shared.loaded.load(Ordering::Acquire) == self.shards_of_host()
+    }
+
+    /// Goes on with loading. `settled`: all have loaded, and there was no mail since.
+    pub(super) fn load(&mut self, settled: bool) {
+        match std::mem::take(&mut self.keeper.state) {
+            State::Loading(mut loader) => {
+                let step =
+                    loader.step(&mut self.shard, &self.conf, clock::now()).unwrap_or_else(|why| die(&why));
+                self.metrics.aof.loaded.set(loader.done);
+                self.keeper.state = match step {
+                    Step::More => State::Loading(loader),
+                    Step::Done { own, foreign } => {
+                        self.keeper.foreign = foreign;
+                        self.shard.hand_over();
+                        State::Loaded { own, sizes: (loader.size, loader.base_size), told: false }
+                    }
+                };
+            }
+            State::Loaded { own, sizes, told: false } => {
+                // what siblings are to have lies in their mailboxes
+                let told = !self.must_go_on();
+                if told {
+                    self.shared.loaded.fetch_add(1, Ordering::Release);
+                }
+                self.keeper.state = State::Loaded { own, sizes, told };
+            }
+            State::Loaded { own, sizes, .. } if settled => {
+                let adopted = self.shard.settle_loading();
+                self.open_log(*own, sizes, adopted).unwrap_or_else(|why| die(&why));
+                self.shared.settled.fetch_add(1, Ordering::Release);
+                self.keeper.gate = Gate::Settled;
+            }
+            state => self.keeper.state = state,
+        }
+        self.open_gate();
+    }
+
+    /// Nobody serves before all have in their own logs what there was, and logs of shards that are no more
+    /// are gone: were they read once more, it would be beside what was written since.
+    fn open_gate(&mut self) {
+        let all = |count: &AtomicUsize| count.load(Ordering::Acquire) == self.backlog.len();
+        match self.keeper.gate {
+            Gate::Settled if all(&self.shared.settled) => {
+                for files in std::mem::take(&mut self.keeper.foreign) {
+                    tracing::info!(
+                        "Removing the log {}: its keys are in the logs of this host's shards",
+                        files.name
+                    );
+                    files.forget().unwrap_or_else(|why| die(&why));
+                    let _ = self.events.send(Event::Delete(files.everything()));
+                }
+                self.shared.cleared.fetch_add(1, Ordering::Release);
+                self.keeper.gate = Gate::Cleared;
+            }
+            Gate::Cleared if all(&self.shared.cleared) => {
+                self.keeper.gate = Gate::Open;
+                self.shard.end_loading(clock::now());
+                self.metrics.aof.loading.set(0);
+            }
+            _ => {}
+        }
+    }
+
+    /// Begins to write. Where the log is empty, or does not know all that the shard has, it begins with a
+    /// new base.
+    fn open_log(
+        &mut self,
+        mut own: Files,
+        (size, base_size): (u64, u64),
+        adopted: bool,
+    ) -> Result<(), String> {
+        own.make_dir()?;
+        let anew = own.manifest.is_empty() || adopted;
+        let base_size = if anew { self.write_base(&mut own)? } else { base_size };
+        let had_incr = !own.manifest.incrs.is_empty() && !anew;
+        let (file, incr_size) = own.open_incr(anew)?;
+        if anew {
+            own.manifest.retire_incrs(true);
+        }
+        own.persist()?;
+        let name = own.manifest.incrs.last().map_or(String::new(), |e| e.name.clone());
+        tracing::info!(
+            "{} AOF incr file {name} on server start",
+            if had_incr { "Opening" } else { "Creating" }
+        );
+        self.delete_history(&mut own)?;
+        self.start_log(own, file, incr_size, false);
+        if let State::On(log) = &mut self.keeper.state {
+            log.base_size = base_size;
+            log.earlier = if anew { base_size } else { size.saturating_sub(incr_size) };
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_log(&mut self, files: Files, file: File, size: u64, temporary: bool) {
+        // syncs of an older log of this core have other names
+        self.keeper.logs += 1;
+        let mut log = Log::new(files, file, size, self.keeper.logs << 32);
+        log.temporary = temporary;
+        self.shard.set_propagating(true);
+        if self.shards_of_host() > 1 {
+            slots::write(log.intake(self.log_rules()), None, &self.shard.own_ranges());
+        }
+        self.metrics.aof.enabled.set(1);
+        self.keeper.state = State::On(Box::new(log));
+    }
+
+    /// Writes all that the shard has as a new base of the log, and answers its size.
+    fn write_base(&mut self, files: &mut Files) -> Result<u64, String> {
+        let log = files.name.clone();
+        let name = files.manifest.new_base(&log, false);
+        let temp = PathBuf::from(format!("temp-rewriteaof-{}-{}.aof", self.host.pid, self.me));
+        let wrong = |e: io::Error| format!("Write error writing append only file on disk: {}", describe(&e));
+        let written = self.write_all(&temp).map_err(wrong)?;
+        std::fs::rename(&temp, files.path(&name)).map_err(|e| {
+            format!("Error moving temp append only file on the final destination: {}", describe(&e))
+        })?;
+        tracing::info!("Creating AOF base file {name} on server start");
+        Ok(written)
+    }
+
+    fn write_all(&mut self, path: &Path) -> io::Result<u64> {
+        let mut file = File::create(path)?;
+        let (mut out, mut written) = (Vec::with_capacity(AOF_READ), 0);
+        if self.conf.aof_timestamp_enabled {
+            encode::timestamp(&mut out, self.log_rules().now_s);
+        }
+        for db in 0..self.shard.databases() {
+            let mut next = self.shard.next_used_slot(db, 0);
+            if next.is_some() {
+                encode::select(&mut out, db);
+            }
+            while let Some(slot) = next {
+                self.shard.restate_slot(db, slot, &mut out);
+                if out.len() >= AOF_READ {
+                    written += out.len() as u64;
+                    file.append(&out).map_err(|(_, e)| e)?;
+                    out.clear();
+                }
+                next = self.shard.next_used_slot(db, slot + 1);
+            }
+        }
+        written += out.len() as u64;
+        file.append(&out).map_err(|(_, e)| e)?;
+        file.sync_all()?;
+        Ok(written)
+    }
+
+    pub(super) fn delete_history(&mut self, files: &mut Files) -> Result<(), String> {
+        if !self.conf.aof_disable_auto_gc {
+            let gone = files.delete_history()?;
+            let _ = self.events.send(Event::Delete(gone));
+        }
+        Ok(())
+    }
+
+    /// Writes what this turn has changed, and begins a sync if the policy wants it now.
+    #[inline]
+    pub(super) fn keep_log(&mut self) {
+        self.keeper.begun = false;
+        if self.shard.has_stream() || matches!(&self.keeper.state, State::On(log) if !log.is_idle()) {
+            self.write_log(false);
+        }
+    }
+
+    #[cold]
+    fn write_log(&mut self, force: bool) {
+        let rules = self.log_rules();
+        let State::On(log) = &mut self.keeper.state else { return };
+        if let Some(at) = self.shard.take_stream(log.intake(rules)) {
+            self.begin_incr(at, rules);
+        }
+        let State::On(log) = &mut self.keeper.state else { return };
+        if let Err(Fatal(why)) = log.write(rules, force) {
+            die(&why);
+        }
+        self.note_error();
+        self.begin_sync(rules);
+    }
+
+    /// Has writes refused as long as the log can't be written.
+    fn note_error(&mut self) {
+        let State::On(log) = &self.keeper.state else { return };
+        let error = log.error().unwrap_or(0) as u64;
+        if self.metrics.aof.error.get() != error {
+            self.metrics.aof.error.set(error);
+            self.shard.heed_logs();
+        }
+    }
+
+    fn begin_sync(&mut self, rules: Rules) {
+        let State::On(log) = &mut self.keeper.state else { return };
+        if let Some((fd, tag)) = log.sync_due(rules) {
+            self.ring.sync(fd, tag);
+            if rules.fsync == AppendFsync::Always {
+                self.keeper.committing = true;
+                self.keeper.begun = true;
+                self.stage();
+            }
+        }
+    }
+
+    /// No reply to a write may leave before the write is on the disk.
+    #[inline]
+    pub(super) fn syncs_each_write(&self) -> bool {
+        self.conf.appendonly && self.conf.appendfsync == AppendFsync::Always
+    }
+
+    /// Sets aside what the clients are to get once the sync is done.
+    fn stage(&mut self) {
+        let mut news = std::mem::take(&mut self.news);
+        self.shard.take_news(&mut news);
+        for &number in &news {
+            let Some(conn) = self.conns.get(number).filter(|c| !c.sending && !c.dead && c.staged.is_empty())
+            else {
+                continue;
+            };
+            let mut buf = std::mem::take(&mut conn.spare);
+            if self.shard.take_output(number, &mut buf) {
+                conn.staged = buf;
+            } else {
+                conn.spare = buf;
+            }
+        }
+        self.keeper.staged = news;
+    }
+
+    /// Keeps back an answer to a sibling that has to wait for a sync.
+    pub(super) fn keep_back(&mut self, to: usize, mail: Mail) -> Option<Mail> {
+        if !self.keeper.committing || !matches!(mail, Mail::Replies(_) | Mail::Kept { .. }) {
+            return Some(mail);
+        }
+        let list = if self.keeper.begun { &mut self.keeper.answers } else { &mut self.keeper.later };
+        list.push((to, mail));
+        None
+    }
+
+    /// The kernel has synced a log.
+    pub(super) fn synced(&mut self, tag: u64, result: io::Result<()>) {
+        let rules = self.log_rules();
+        self.keeper.retired.retain(|(retired, _)| *retired != tag);
+        let State::On(log) = &mut self.keeper.state else { return };
+        if tag != log.tag() {
+            return;
+        }
+        if let Err(Fatal(why)) = log.synced(tag, result, rules) {
+            die(&why);
+        }
+        if std::mem::take(&mut self.keeper.committing) {
+            self.release();
+        }
+    }
+
+    /// Sends what has waited for the sync. What came later is the next one's, if there is anything to sync.
+    fn release(&mut self) {
+        for (to, mail) in std::mem::take(&mut self.keeper.answers) {
+            self.backlog[to].push_back(mail);
+        }
+        for number in std::mem::take(&mut self.keeper.staged) {
+            if let Some(conn) = self.conns.get(number).filter(|c| !c.staged.is_empty() && !c.dead) {
+                let buf = std::mem::take(&mut conn.staged);
+                conn.sending = true;
+                let (fd, tag) = (conn.fd(), tag(number, conn.generation));
+                self.ring.try_send(fd, buf, 0, tag);
+            }
+            self.news.push(number);
+        }
+        self.keeper.answers = std::mem::take(&mut self.keeper.later);
+    }
+
+    /// After [`Core::keep_log`]: answers that no sync is to hold back any longer.
+    pub(super) fn let_go(&mut self) {
+        if !self.keeper.committing {
+            for (to, mail) in std::mem::take(&mut self.keeper.answers) {
+                self.backlog[to].push_back(mail);
+            }
+        }
+    }
+
+    /// With each tick: syncs of every second, writes that failed, and CONFIG SET appendonly.
+    pub(super) fn tick_log(&mut self) {
+        let rules = self.log_rules();
+        match &mut self.keeper.state {
+            State::Off if self.conf.appendonly => self.turn_on_log(),
+            State::On(_) if !self.conf.appendonly => self.turn_off_log(),
+            State::On(log) => {
+                let m = &self.metrics.aof;
+                m.current_size.set(log.total());
+                m.base_size.set(log.base_size);
+                m.buffer.set(log.pending() as u64);
+                m.syncing.set(log.is_syncing() as u64);
+                m.delayed.set(log.delayed);
+                self.write_log(false);
+                self.begin_sync(rules);
+            }
+            _ => {}
+        }
+        self.tick_rewrite(rules);
+    }
+
+    /// CONFIG SET appendonly no, and the end: what was taken in is brought to the disk.
+    fn turn_off_log(&mut self) {
+        self.shard.drop_rewrite("The append-only file is turned off");
+        self.close_log();
+        self.shard.set_propagating(false);
+        let m = &self.metrics.aof;
+        m.enabled.set(0);
+        m.error.set(0);
+        self.keeper.state = State::Off;
+        if std::mem::take(&mut self.keeper.committing) {
+            self.release();
+            self.let_go();
+        }
+    }
+
+    /// Brings the log to the disk, waiting for it.
+    pub(super) fn close_log(&mut self) {
+        self.write_log(true);
+        let State::On(log) = &mut self.keeper.state else { return };
+        if let Err(e) = log.file().sync_data() {
+            tracing::warn!("Fail to fsync the AOF file: {}", describe(&e));
+        } else if self.keeper.committing {
+            self.keeper.committing = false;
+            self.release();
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Reading a log back: its commands are executed as they were written, by nobody, at no time: nothing
+//! expires, nothing is evicted, nothing is propagated.
+//!
+//! While a shard loads, its clients are refused. What stands between MULTI and EXEC is executed when the
+//! EXEC is there, so that a log that breaks off loses it whole.
+//!
+//! Of a host with several shards each has its own log, and a slot's keys may stand in several: see
+//! [`slots`]. Whoever reads a log hands the slots that belong to siblings over, and they take them
+//! unless their own logs speak for these slots.
+
+use super::mail::{Mail, Tables};
+use super::{Now, Shard};
+use crate::cluster::slots::SlotSet;
+use crate::command::ctx::Caller;
+use crate::command::spec::{Run, Spec};
+use crate::command::{ctx::Ctx, table};
+use crate::config::Config;
+use crate::limits::BATCH;
+use crate::persist::aof::reader::{BadFormat, Reader, Record};
+use crate::persist::aof::slots::{self, Stamp};
+use crate::persist::rdb::{self, Item, Loaded, Usage};
+use crate::resp::args::OwnedArgs;
+use crate::resp::{Args, Reply, Span};
+use crate::slot::{SLOTS, Slot};
+use crate::store::{Expiry, Owned};
+use crate::value::Limits;
+
+/// Why a log can't be read on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// These bytes are no command.
+    Format {
+        offset: u64,
+    },
+    Unknown {
+        command: String,
+    },
+}
+
+/// How a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Whole,
+    /// The last record, or the last transaction, is not whole; what is up to here is.
+    Cut {
+        whole_up_to: u64,
+        transaction: bool,
+    },
+}
+
+/// A file that is being read.
+#[derive(Default)]
+pub struct Replay {
+    reader: Reader,
+    spans: Vec<Span>,
+    /// For each command of a batch: where its arguments begin in `spans`, and where it ends in the file.
+    commands: Vec<(u32, u64)>,
+    caller: Caller,
+    transaction: Option<Vec<OwnedArgs>>,
+    whole_up_to: u64,
+    executed: u64,
+}
+
+impl Replay {
+    /// Of a file that is commands from `offset` on.
+    pub fn from_offset(offset: u64) -> Replay {
+        let caller = Caller { authenticated: true, front_door: true, ..Caller::default() };
+        Replay { reader: Reader::from_offset(offset), caller, whole_up_to: offset, ..Replay::default() }
+    }
+
+    /// How the file ended, when no more bytes come.
+    pub fn end(&self) -> End {
+        let transaction = self.transaction.is_some();
+        match self.reader.is_clean() && !transaction {
+            true => End::Whole,
+            false => {
+                End::Cut { whole_up_to: self.whole_up_to, transaction: transaction && self.reader.is_clean() }
+            }
+        }
+    }
+
+    /// Commands that were executed.
+    pub fn executed(&self) -> u64 {
+        self.executed
+    }
+}
+
+/// What a shard knows while it loads, until all have loaded.
+#[derive(Default)]
+pub(super) struct Loading {
+    /// Slots that our own log speaks for.
+    claims: SlotSet,
+    /// What it once held of slots that it then no longer spoke for.
+    shelved: Vec<(Slot, Stamp, Tables)>,
+    /// What siblings' logs held of our slots, and what ours held before another's spoke for them.
+    orphans: Vec<(Rank, Tables)>,
+}
+
+/// Whose word on a slot that our own log does not speak for counts, the least first: a log that never spoke
+/// for it; of those that did the one that stopped last; one that does still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    Stray,
+    Shelved(Stamp),
+    Claimed,
+}
+
+impl Shard {
+    /// From now on clients are refused and logs are read.
+    pub fn begin_loading(&mut self) {
+        self.loading = Some(Box::default());
+        self.conditions.loading = true;
+        self.clock.expiry = Expiry::Ignore;
+    }
+
+    pub fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
+    /// Executes what is whole of a file's next bytes.
+    pub fn replay(&mut self, of: &mut Replay, bytes: &[u8], now: Now) -> Result<(), Trouble> {
+        self.now = now;
+        self.clock.now_ms = now.ms();
+        of.reader.feed(bytes);
+        loop {
+            of.spans.clear();
+            of.commands.clear();
+            let ended = self.gather(of)?;
+            self.execute_batch(of)?;
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finds the commands of the next batch, up to a note or the end of what is there: true at that end.
+    fn gather(&mut self, of: &mut Replay) -> Result<bool, Trouble> {
+        let bad = |BadFormat { offset }: BadFormat| Trouble::Format { offset };
+        while of.commands.len() < BATCH {
+            let mark = of.spans.len();
+            match of.reader.next(&mut of.spans).map_err(bad)? {
+                Record::Command => of.commands.push((mark as u32, of.reader.offset())),
+                Record::More => return Ok(true),
+                Record::Note { start, end } => {
+                    let Some(claim) = slots::parse(of.reader.note(start, end)) else { continue };
+                    // what stands before it comes first
+                    self.execute_batch(of)?;
+                    of.spans.clear();
+                    of.commands.clear();
+                    self.take_claim(&claim);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn execute_batch(&mut self, of: &mut Replay) -> Result<(), Trouble> {
+        let db = of.caller.db;
+        let mut found: Vec<(&'static Spec, Args<'_>, u64)> = Vec::with_capacity(of.commands.len());
+        for (i, &(from, end)) in of.commands.iter().enumerate() {
+            let to = of.commands.get(i + 1).map_or(of.spans.len(), |next| next.0 as usize);
+            let args = of.reader.args(&of.spans[from as usize..to]);
+            match table::resolve(args) {
+                Ok(spec) => found.push((spec, args, end)),
+                Err(_) if is_bracket(args) => found.push((table::by_id(0), args, end)),
+                Err(_) => {
+                    let name = String::from_utf8_lossy(args.at(0)).into_owned();
+                    return Err(Trouble::Unknown { command: name });
+                }
+            }
+        }
+        let hasher = self.ks.hasher();
+        let keys: Vec<(usize, Slot, u64)> = found
+            .iter()
+            .filter_map(|(spec, args, _)| table::first_key_index(spec, *args).and_then(|at| args.get(at)))
+            .map(|name| hasher.key(name))
+            .map(|key| (db, key.slot, key.hash))
+            .collect();
+        self.ks.prefetch(keys.into_iter());
+        for (spec, args, end) in found {
+            if args.is(0, "MULTI") {
+                of.transaction.get_or_insert_default();
+            } else if args.is(0, "EXEC") {
+                for words in of.transaction.take().unwrap_or_default() {
+                    if let Ok(spec) = table::resolve(words.as_args()) {
+                        self.execute_replayed(&mut of.caller, spec, words.as_args());
+                        of.executed += 1;
+                    }
+                }
+            } else if let Some(queued) = &mut of.transaction {
+                queued.push(OwnedArgs::new(args.iter()));
+            } else {
+                self.execute_replayed(&mut of.caller, spec, args);
+                of.executed += 1;
+            }
+            if of.transaction.is_none() {
+                of.whole_up_to = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up the keys of a base that is an RDB file, as far as its next bytes go. Where in the file it
+    /// ended, once it has.
+    pub fn replay_base(
+        &mut self,
+        of: &mut rdb::Reader,
+        bytes: &[u8],
+        now: Now,
+    ) -> Result<Option<u64>, String> {
+        self.now = now;
+        self.clock.now_ms = now.ms();
+        of.feed(bytes);
+        let limits = limits_of(&self.conf);
+        loop {
+            match of.next(&limits, usize::MAX).map_err(|failure| failure.to_string())? {
+                Item::Key(loaded) => self.put_loaded(*loaded),
+                Item::Feed(_) => return Ok(None),
+                Item::End => return Ok(Some(of.offset())),
+                Item::Function(_) => {
+                    return Err("a library of functions, for which there is no engine".into());
+                }
+                Item::Aux(..) | Item::Sizes { .. } | Item::EmptyKey(_) | Item::Working => {}
+            }
+        }
+    }
+
+    fn put_loaded(&mut self, Loaded { db, key, value, expire_at, usage }: Loaded) {
+        if db >= self.ks.databases() {
+            return;
+        }
+        let lru = match usage {
+            Usage::Frequency(counter) if self.clock.lfu => Some(self.clock.lfu_field(counter)),
+            Usage::Idle(seconds) if !self.clock.lfu => Some(self.clock.lru_field(seconds)),
+            _ => None,
+        };
+        let key = self.ks.hasher().key(&key);
+        let owned = Owned { expire_at, lru, ..Owned::any(value) };
+        self.ks.db_mut(db).put(&key, owned, &self.clock);
+    }
+
+    fn execute_replayed(&mut self, caller: &mut Caller, spec: &'static Spec, args: Args<'_>) {
+        let Run::Here(handler) = spec.run else { return };
+        self.reply.clear();
+        let mut ctx = Ctx {
+            db: caller.db,
+            out: Reply::new(&mut self.reply, false),
+            ks: &mut self.ks,
+            clock: self.clock,
+            now_us: self.now.unix_us,
+            conf: &self.conf,
+            rng: &mut self.rng,
+            fx: &mut self.fx,
+            caller,
+            host: &self.host,
+            view: &self.view,
+            me: self.at.me,
+            first_key: None,
+        };
+        // as in Redis, nobody hears what a command of a log has to say
+        let _ = handler(&mut ctx, args);
+        self.fx.dirty = 0;
+        self.fx.aside = None;
+    }
+
+    /// The log says which slots it speaks for from here on.
+    fn take_claim(&mut self, claim: &slots::Claim) {
+        for slot in claim.ranges.iter().flat_map(|&(first, last)| first..=last) {
+            let had = match claim.given {
+                None => Vec::new(),
+                Some(_) => self.take_tables(&[slot]),
+            };
+            let Some(loading) = &mut self.loading else { return };
+            match claim.given {
+                None => {
+                    loading.claims.insert(slot);
+                    loading.shelved.retain(|(shelved, ..)| *shelved != slot);
+                }
+                Some(stamp) => {
+                    loading.claims.remove(slot);
+                    loading.shelved.push((slot, stamp, had));
+                }
+            }
+        }
+    }
+
+    /// All logs of a shard that is no more were read: what they hold is nobody's yet.
+    pub fn end_foreign_log(&mut self) {
+        let Some(loading) = &mut self.loading else { return };
+        loading.claims = SlotSet::default();
+        let all: Vec<Slot> =
+            (0..SLOTS as Slot).filter(|&s| self.ks.iter().any(|db| db.slot_len(s) > 0)).collect();
+        for slot in all {
+            let tables = self.take_tables(&[slot]);
+            if let Some(loading) = &mut self.loading {
+                loading.shelved.push((slot, (0, 0), tables));
+            }
+        }
+    }
+
+    /// Our logs are read: what is siblings' goes to them.
+    pub fn hand_over(&mut self) {
+        let me = self.at.me;
+        let Some(mut loading) = self.loading.take() else { return };
+        for slot in 0..SLOTS as Slot {
+            let Some(to) = self.view.local_owner(slot).map(usize::from).filter(|&to| to != me) else {
+                continue;
+            };
+            let claimed = loading.claims.contains(slot);
+            if claimed || self.ks.iter().any(|db| db.slot_len(slot) > 0) {
+                let tables = self.take_tables(&[slot]);
+                let rank = if claimed { Rank::Claimed } else { Rank::Stray };
+                self.letters.push((to, Mail::Orphans { tables, rank }));
+            }
+        }
+        let owner = |slot| self.view.local_owner(slot).map(usize::from);
+        let (ours, theirs): (Vec<_>, _) = std::mem::take(&mut loading.shelved)
+            .into_iter()
+            .partition(|(slot, ..)| owner(*slot).is_none_or(|o| o == me));
+        for (slot, stamp, tables) in theirs {
+            let to = owner(slot).unwrap_or(me);
+            self.letters.push((to, Mail::Orphans { tables, rank: Rank::Shelved(stamp) }));
+        }
+        loading.orphans.extend(ours.into_iter().map(|(_, stamp, tables)| (Rank::Shelved(stamp), tables)));
+        self.loading = Some(loading);
+    }
+
+    /// A sibling's logs had keys of slots of ours.
+    pub(super) fn adopt(&mut self, tables: Tables, rank: Rank) {
+        if let Some(loading) = &mut self.loading {
+            loading.orphans.push((rank, tables));
+        }
+    }
+
+    /// Everybody has loaded: takes what siblings found and our log does not speak for. Whether that has
+    /// changed anything, which our log then does not know.
+    pub fn settle_loading(&mut self) -> bool {
+        let loading = self.loading.as_mut().map(|loading| std::mem::take(&mut **loading));
+        let Loading { claims: mut decided, mut orphans, .. } = loading.unwrap_or_default();
+        let mut adopted = false;
+        orphans.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+        for (rank, tables) in orphans {
+            let Some(slot) = tables.first().and_then(|db| db.first()).map(|t| t.slot()) else { continue };
+            let ours = self.ks.iter().any(|db| db.slot_len(slot) > 0);
+            let theirs = tables.iter().flatten().any(|t| t.len() > 0);
+            if decided.contains(slot) || (ours && (rank == Rank::Stray || !theirs)) {
+                continue;
+            }
+            decided.insert(slot);
+            adopted |= theirs;
+            for (db, tables) in self.ks.iter_mut().zip(tables) {
+                tables.into_iter().for_each(|table| drop(db.put_slot(table)));
+            }
+        }
+        adopted
+    }
+
+    /// From now on clients are served.
+    pub fn end_loading(&mut self, now: Now) {
+        self.loading = None;
+        self.conditions.loading = false;
+        self.clock.expiry = Expiry::Remove;
+        self.begin(now);
+        self.end_turn();
+    }
+}
+
+fn limits_of(conf: &Config) -> Limits {
+    Limits {
+        hash_max_listpack_entries: conf.hash_max_listpack_entries as usize,
+        hash_max_listpack_value: conf.hash_max_listpack_value as usize,
+        list_max_listpack_size: conf.list_max_listpack_size,
+        set_max_intset_entries: conf.set_max_intset_entries as usize,
+        zset_max_listpack_entries: conf.zset_max_listpack_entries as usize,
+        zset_max_listpack_value: conf.zset_max_listpack_value as usize,
+    }
+}
+
+/// MULTI and EXEC hold a log's commands together, whatever commands there are.
+fn is_bracket(args: Args<'_>) -> bool {
+    args.len() == 1 && (args.is(0, "MULTI") || args.is(0, "EXEC"))
+}

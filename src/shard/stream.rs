@@ -1,0 +1,374 @@
+//! What this shard changes, as commands: one stream for whoever takes it (the append-only file, and
+//! replicas).
+//!
+//! Replaying the stream on an empty keyspace gives an equal one. So time and chance stand in it as what
+//! they came to (`PEXPIREAT` for EXPIRE, `SREM` for SPOP), and keys that expired or were evicted as
+//! deletions. What must not be torn apart stands between MULTI and EXEC: all that one command did, as
+//! far as it is more than one step. `SELECT` goes before a command of another database than the last.
+//!
+//! All changes come through here: commands end in [`Shard::propagate`], deletions that no command asked
+//! for in [`Shard::propagate_gone`]. A command that ran on borrowed slots changed what belongs to
+//! others; what it did goes to each owner with the slots that return, see `loan`.
+
+#[cfg(test)]
+mod tests;
+
+use super::Shard;
+use crate::command::spec::{Spec, flag, key};
+use crate::command::table;
+use crate::persist::aof::encode::{self, Value};
+use crate::persist::aof::slots;
+use crate::resp::Args;
+use crate::resp::args::OwnedArgs;
+use crate::slot::{Slot, key_slot};
+use crate::store::EntryRef;
+use crate::value::ValueRef;
+
+/// Commands as bytes, and the database that the last one selected.
+#[derive(Debug, Default)]
+pub struct Stream {
+    bytes: Vec<u8>,
+    db: Option<usize>,
+    /// Bytes that were ever in it.
+    total: u64,
+    unit: Option<Unit>,
+    /// What stands in logs only, which replicas don't get, and where.
+    notes: Vec<(usize, Note)>,
+}
+
+#[derive(Debug)]
+enum Note {
+    /// An annotation.
+    Text(Vec<u8>),
+    /// The log goes on in another file.
+    Cut,
+}
+
+/// Commands that belong together.
+#[derive(Debug)]
+struct Unit {
+    /// Where the first command starts, and the MULTI before it.
+    first: usize,
+    multi: usize,
+    commands: usize,
+}
+
+impl Stream {
+    /// Bytes that nobody has taken yet.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes that were ever written to it: where it stands.
+    pub fn offset(&self) -> u64 {
+        self.total + self.bytes.len() as u64
+    }
+
+    /// What comes from here on belongs into another file.
+    pub(super) fn cut(&mut self) {
+        self.notes.push((self.bytes.len(), Note::Cut));
+        self.db = None;
+    }
+
+    /// Forgets what nobody has taken.
+    fn clear(&mut self) {
+        self.total = self.offset();
+        self.bytes.clear();
+        self.notes.clear();
+        self.db = None;
+    }
+
+    /// From here on commands belong together, until [`Stream::close`].
+    fn open(&mut self) {
+        let at = self.bytes.len();
+        self.unit.get_or_insert(Unit { first: at, multi: at, commands: 0 });
+    }
+
+    /// A unit of several commands is put between MULTI and EXEC.
+    fn close(&mut self) {
+        let Some(unit) = self.unit.take() else { return };
+        if unit.commands > 1 {
+            encode::command(&mut self.bytes, [b"EXEC"]);
+        } else if unit.commands == 1 {
+            self.bytes.drain(unit.multi..unit.first);
+        }
+    }
+
+    /// Makes room for a command of database `db`.
+    fn select(&mut self, db: usize) {
+        if self.db != Some(db) {
+            encode::select(&mut self.bytes, db);
+            self.db = Some(db);
+        }
+        if let Some(unit) = &mut self.unit {
+            if unit.commands == 0 {
+                unit.multi = self.bytes.len();
+                encode::command(&mut self.bytes, [b"MULTI"]);
+                unit.first = self.bytes.len();
+            }
+            unit.commands += 1;
+        }
+    }
+
+    /// Adds a command.
+    #[inline]
+    fn command(&mut self, db: usize, args: Args<'_>) {
+        if self.db != Some(db) || self.unit.is_some() {
+            self.select(db);
+        }
+        encode::command(&mut self.bytes, args.iter());
+    }
+
+    fn delete(&mut self, db: usize, lazy: bool, name: &[u8]) {
+        self.select(db);
+        encode::command(&mut self.bytes, [if lazy { &b"UNLINK"[..] } else { b"DEL" }, name]);
+    }
+
+    /// Adds the commands that make a key again, whatever was there.
+    fn restate(&mut self, db: usize, name: &[u8], entry: Option<EntryRef<'_>>) {
+        self.delete(db, false, name);
+        if let Some(entry) = entry {
+            self.select(db);
+            rebuild(&mut self.bytes, &entry);
+        }
+    }
+
+    /// Adds what another stream holds.
+    pub(super) fn splice(&mut self, other: &mut Stream) {
+        if other.bytes.is_empty() {
+            return;
+        }
+        self.bytes.append(&mut other.bytes);
+        self.db = other.db;
+    }
+}
+
+/// Appends the commands that make this entry again where it is not.
+pub(super) fn rebuild(out: &mut Vec<u8>, entry: &EntryRef<'_>) {
+    let value = match entry.value() {
+        ValueRef::Int(n) => Value::Int(n),
+        ValueRef::Str(text) => Value::Str(text),
+        ValueRef::Obj(object) => Value::Object(object),
+    };
+    encode::rebuild(out, entry.key(), value, entry.expire_at());
+}
+
+/// Where the changes of a borrowed run go: an owner, the slots that it lent, its share of the stream.
+pub(super) type Share = (usize, Vec<Slot>, Stream);
+
+impl Shard {
+    /// From now on somebody takes the stream, or nobody does any more.
+    pub fn set_propagating(&mut self, on: bool) {
+        if self.fx.propagating == on {
+            return;
+        }
+        self.fx.propagating = on;
+        self.track_expired();
+        self.stream.clear();
+    }
+
+    /// Whether somebody takes the stream.
+    #[inline]
+    pub fn is_propagating(&self) -> bool {
+        self.fx.propagating
+    }
+
+    fn track_expired(&mut self) {
+        let on = self.fx.propagating;
+        self.ks.iter_mut().for_each(|db| {
+            db.track_expired = on;
+            db.expired.clear();
+        });
+    }
+
+    /// Takes what was changed since the last call; it must be taken before the next turn. Where in `into`
+    /// another file is to begin, if so.
+    pub fn take_stream(&mut self, into: &mut Vec<u8>) -> Option<usize> {
+        debug_assert!(self.stream.unit.is_none(), "units end with the command");
+        let Stream { bytes, notes, total, .. } = &mut self.stream;
+        *total += bytes.len() as u64;
+        if into.is_empty() && notes.is_empty() {
+            std::mem::swap(into, bytes);
+            return None;
+        }
+        let (mut from, mut cut) = (0, None);
+        for (at, note) in notes.drain(..) {
+            into.extend_from_slice(&bytes[from..at]);
+            from = at;
+            match note {
+                Note::Text(text) => into.extend_from_slice(&text),
+                Note::Cut => cut = Some(into.len()),
+            }
+        }
+        into.extend_from_slice(&bytes[from..]);
+        bytes.clear();
+        cut
+    }
+
+    /// Tells the log which slots it speaks for from here on, or no longer does. Of slots that come, what
+    /// they hold must stand in the stream before.
+    pub(super) fn claim(&mut self, ours: bool, ranges: &[(Slot, Slot)]) {
+        if self.fx.propagating && self.at.shards > 1 {
+            let mut note = Vec::new();
+            let given = (!ours).then_some((self.now.unix_us, self.handoffs.era));
+            slots::write(&mut note, given, ranges);
+            self.stream.notes.push((self.stream.bytes.len(), Note::Text(note)));
+        }
+    }
+
+    pub fn databases(&self) -> usize {
+        self.ks.databases()
+    }
+
+    /// The first slot at `from` or later that has keys.
+    pub fn next_used_slot(&self, db: usize, from: Slot) -> Option<Slot> {
+        self.ks.db(db).next_used_slot(from)
+    }
+
+    /// Appends the commands that make all keys of a slot again.
+    pub fn restate_slot(&self, db: usize, slot: Slot, out: &mut Vec<u8>) {
+        self.ks.db(db).for_each_in(slot, &self.clock, |entry| rebuild(out, &entry));
+    }
+
+    /// Tells the stream all that a slot holds which came here with its keys.
+    pub(super) fn restate(&mut self, slot: Slot) {
+        for db in (0..self.databases()).filter(|db| self.ks.db(*db).slot_len(slot) > 0) {
+            let mut stream = std::mem::take(&mut self.stream);
+            stream.select(db);
+            self.restate_slot(db, slot, &mut stream.bytes);
+            self.stream = stream;
+        }
+    }
+
+    /// Whether [`Shard::take_stream`] has anything.
+    #[inline]
+    pub fn has_stream(&self) -> bool {
+        !self.stream.is_empty() || !self.stream.notes.is_empty()
+    }
+
+    /// Tells the stream what a command did: the words that it left, else the command itself; before
+    /// that the keys that expired meanwhile.
+    #[cold]
+    pub(super) fn propagate(&mut self, db: usize, spec: &'static Spec, args: Args<'_>) {
+        let changed = self.fx.dirty > 0;
+        if !changed && self.ks.db(db).expired.is_empty() {
+            return;
+        }
+        if self.loans.shares.is_some() {
+            return self.propagate_borrowed(db, args);
+        }
+        let several = !self.fx.instead.is_empty() || self.ks.iter().any(|db| !db.expired.is_empty());
+        if !several {
+            return self.stream.command(db, args);
+        }
+        // deletions by chance of what a command met are no part of it
+        let torn = spec.has(flag::TOUCHES_ARBITRARY_KEYS);
+        if !torn {
+            self.stream.open();
+        }
+        self.tell_expired();
+        if changed {
+            match self.fx.instead.is_empty() {
+                true => self.stream.command(db, args),
+                false => self.fx.instead.iter().for_each(|words| self.stream.command(db, words.as_args())),
+            }
+        }
+        if !torn {
+            self.stream.close();
+        }
+    }
+
+    /// Tells the stream which keys have expired.
+    pub(super) fn tell_expired(&mut self) {
+        let lazy = self.conf.lazyfree_lazy_expire;
+        for (i, db) in self.ks.iter_mut().enumerate() {
+            for name in db.expired.drain(..) {
+                self.stream.delete(i, lazy, &name);
+            }
+        }
+    }
+
+    /// As [`Shard::tell_expired`], where no command is executed.
+    #[inline]
+    pub(super) fn tell_expired_if_any(&mut self) {
+        if self.fx.propagating {
+            self.tell_expired();
+        }
+    }
+
+    /// Keys are gone that no command has deleted.
+    pub(super) fn propagate_gone<'a>(
+        &mut self,
+        db: usize,
+        lazy: bool,
+        names: impl IntoIterator<Item = &'a [u8]>,
+    ) {
+        if self.fx.propagating {
+            names.into_iter().for_each(|name| self.stream.delete(db, lazy, name));
+        }
+    }
+
+    /// All keys are gone though no command said so.
+    pub(super) fn propagate_flush(&mut self) {
+        if self.fx.propagating {
+            self.stream.command(0, OwnedArgs::new(["FLUSHALL"]).as_args());
+        }
+    }
+
+    /// As [`Shard::propagate`], for a command that ran on slots of several shards: each of its steps
+    /// goes to the owner of the key. A step with keys of several owners becomes, for each key that it
+    /// may have changed, what the key is now.
+    fn propagate_borrowed(&mut self, db: usize, args: Args<'_>) {
+        let mut shares = self.loans.shares.take().expect("a borrowed run");
+        shares.iter_mut().for_each(|(_, _, stream)| stream.open());
+        let share = |shares: &[Share], name: &[u8]| {
+            let slot = key_slot(name);
+            shares.iter().position(|(_, slots, _)| slots.binary_search(&slot).is_ok())
+        };
+        let lazy = self.conf.lazyfree_lazy_expire;
+        for (i, db) in self.ks.iter_mut().enumerate() {
+            for name in db.expired.drain(..) {
+                if let Some(n) = share(&shares, &name) {
+                    shares[n].2.delete(i, lazy, &name);
+                }
+            }
+        }
+        let itself = OwnedArgs::new(args.iter());
+        let steps = std::mem::take(&mut self.fx.instead);
+        let steps = if steps.is_empty() { std::slice::from_ref(&itself) } else { &steps };
+        for step in steps.iter().filter(|_| self.fx.dirty > 0) {
+            let args = step.as_args();
+            let Some(spec) = table::find(args) else { continue };
+            let keys = table::keys_of(spec, args);
+            let mut owners = keys.iter().map(|k| share(&shares, args.at(k.index)));
+            let first = owners.next().flatten();
+            if let Some(n) = first.filter(|_| owners.all(|owner| owner == first)) {
+                shares[n].2.command(db, args);
+                continue;
+            }
+            for k in keys.iter().filter(|k| k.flags & key::RO == 0) {
+                let (name, db) = (args.at(k.index), database_of(spec, args, k.index).unwrap_or(db));
+                let entry = self.ks.db(db).peek(&self.ks.hasher().key(name), &self.clock);
+                if let Some(n) = share(&shares, name) {
+                    shares[n].2.restate(db, name, entry);
+                }
+            }
+        }
+        shares.iter_mut().for_each(|(_, _, stream)| stream.close());
+        self.loans.shares = Some(shares);
+    }
+}
+
+/// The database of a key, where a command names another one than its client's: COPY's target.
+fn database_of(spec: &Spec, args: Args<'_>, key: usize) -> Option<usize> {
+    if spec.name != "copy" || key != 2 {
+        return None;
+    }
+    let at = (3..args.len()).rev().find(|&i| args.is(i, "DB"))?;
+    std::str::from_utf8(args.get(at + 1)?).ok()?.parse().ok()
+}

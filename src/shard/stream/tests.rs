@@ -1,0 +1,476 @@
+//! What a shard tells its stream, replayed elsewhere, is what the shard has.
+
+use crate::command::spec::flag;
+use crate::command::table;
+use crate::persist::{self, Encoder};
+use crate::session::Door;
+use crate::shard::mail::Mail;
+use crate::shard::replay::{End, Replay, Trouble};
+use crate::shard::tests::{Client, Rig};
+use crate::shard::{Input, Shard};
+use crate::slot::key_slot;
+use crate::util::rng::Rng;
+use crate::value::ValueRef;
+use std::collections::BTreeSet;
+
+/// Every command that writes, in forms with and without effect: `K` a key of any kind, `V` a text, `F` a
+/// field or member, `N` a number, `D` a double, `T` milliseconds from now, `S` seconds, `A` and `B` such
+/// moments in unix time, `X` a database, `P` what DUMP says of a value.
+const WRITES: &[&str] = &[
+    "APPEND K V",
+    "DECR K",
+    "DECRBY K N",
+    "GETDEL K",
+    "GETSET K V",
+    "INCR K",
+    "INCRBY K N",
+    "INCRBYFLOAT K D",
+    "MSET K V K V",
+    "MSETNX K V K V",
+    "PSETEX K T V",
+    "SETEX K S V",
+    "SETNX K V",
+    "SETRANGE K 3 V",
+    "SET K V",
+    "SET K V PX T",
+    "SET K V EX S NX",
+    "SET K V XX GET PXAT A",
+    "SET K N KEEPTTL",
+    "SET K V EXAT B GET",
+    "GETEX K PX T",
+    "GETEX K PERSIST",
+    "GETEX K EXAT B",
+    "COPY K K",
+    "COPY K K REPLACE",
+    "COPY K K DB X REPLACE",
+    "DEL K K",
+    "UNLINK K",
+    "EXPIRE K S",
+    "EXPIRE K 0",
+    "EXPIREAT K B",
+    "MOVE K X",
+    "PERSIST K",
+    "PEXPIRE K T GT",
+    "PEXPIREAT K A",
+    "RENAME K K",
+    "RENAMENX K K",
+    "SORT K ALPHA STORE K",
+    "SORT K BY nosort STORE K",
+    "LINSERT K BEFORE F V",
+    "LMOVE K K LEFT RIGHT",
+    "LMOVE K K RIGHT RIGHT",
+    "LMPOP 2 K K LEFT COUNT 2",
+    "LPOP K",
+    "LPOP K 2",
+    "LPUSH K F V F",
+    "LPUSHX K V",
+    "LREM K 1 F",
+    "LSET K 0 F",
+    "LTRIM K 0 5",
+    "RPOP K",
+    "RPUSH K F F V",
+    "RPUSHX K F",
+    "RPOPLPUSH K K",
+    "HDEL K F F",
+    "HINCRBY K F N",
+    "HINCRBYFLOAT K F D",
+    "HMSET K F N F V",
+    "HSET K F V F N",
+    "HSETNX K F V",
+    "SADD K F F V N",
+    "SMOVE K K F",
+    "SPOP K",
+    "SPOP K 2",
+    "SPOP K 100",
+    "SREM K F F",
+    "SUNIONSTORE K K K",
+    "SINTERSTORE K K K",
+    "SDIFFSTORE K K K",
+    "ZADD K D F N V",
+    "ZADD K GT CH D F",
+    "ZADD K INCR D F",
+    "ZINCRBY K D F",
+    "ZMPOP 2 K K MIN COUNT 2",
+    "ZPOPMAX K",
+    "ZPOPMIN K 2",
+    "ZREM K F F",
+    "ZREMRANGEBYLEX K [a (c",
+    "ZREMRANGEBYRANK K 0 1",
+    "ZREMRANGEBYSCORE K -1 3",
+    "ZUNIONSTORE K 2 K K WEIGHTS 1 2",
+    "ZINTERSTORE K 2 K K AGGREGATE MAX",
+    "ZDIFFSTORE K 2 K K",
+    "ZRANGESTORE K K 0 2",
+    "FLUSHDB",
+    "FLUSHALL",
+    "SWAPDB X X",
+    "RESTORE K T P REPLACE",
+    "RESTORE K 0 P",
+    "RESTORE K A P ABSTTL REPLACE",
+    "RESTORE-ASKING K 0 P REPLACE",
+];
+
+/// Reads, which may meet expired keys.
+const READS: &[&str] =
+    &["GET K", "EXISTS K K", "TTL K", "LRANGE K 0 -1", "SMEMBERS K", "SCAN 0", "RANDOMKEY", "KEYS *"];
+
+/// Rare, or there would never be anything.
+const RARE: &[&str] = &["FLUSHDB", "FLUSHALL", "SWAPDB X X"];
+
+fn fill(template: &str, rng: &mut Rng, now_ms: u64) -> String {
+    let word = |w: &str, rng: &mut Rng| {
+        let mut any = |n: u64| rng.below(n);
+        match w {
+            // a key has a kind for the most part, so that commands find what they want
+            "K" => format!("k{}", any(9)),
+            "V" => ["", "\"a b\"", "12", "value", &"x".repeat(80)][any(5) as usize].to_owned(),
+            "F" => format!("f{}", any(6)),
+            "N" => format!("{}", any(40) as i64 - 20),
+            "D" => ["1.5", "-3", "0.1", "2e3"][any(4) as usize].to_owned(),
+            "T" => format!("{}", 1 + any(3000)),
+            "S" => format!("{}", 1 + any(3)),
+            "A" => format!("{}", now_ms + any(3000)),
+            "B" => format!("{}", now_ms / 1000 + any(4)),
+            "X" => format!("{}", any(3)),
+            "P" => payload(any(50) as i64),
+            other => other.to_owned(),
+        }
+    };
+    template
+        .split(' ')
+        .map(|w| if w.is_empty() { "\"\"".into() } else { word(w, rng) })
+        .map(quote)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What DUMP says of a number, with redis-cli's quotes.
+fn payload(n: i64) -> String {
+    let mut bytes = Vec::new();
+    persist::dump(ValueRef::Int(n), &mut Encoder::new(false), &mut bytes);
+    format!("\"{}\"", bytes.iter().map(|b| format!("\\x{b:02x}")).collect::<String>())
+}
+
+fn quote(word: String) -> String {
+    if word.is_empty() { "\"\"".into() } else { word }
+}
+
+/// A host that propagates, and a client of its shard 0.
+fn source(shards: usize) -> (Rig, Client) {
+    let mut rig = Rig::new(shards, false);
+    rig.shards.iter_mut().for_each(|shard| shard.set_propagating(true));
+    let client = rig.connect(0, Door::Front);
+    (rig, client)
+}
+
+/// Takes each shard's stream and replays it on a host of the same kind.
+fn replayed(rig: &mut Rig, shards: usize) -> (Rig, Client) {
+    let mut copy = Rig::new(shards, false);
+    copy.now = rig.now;
+    for (from, to) in rig.shards.iter_mut().zip(&mut copy.shards) {
+        let mut bytes = Vec::new();
+        from.take_stream(&mut bytes);
+        let mut replay = Replay::from_offset(0);
+        to.begin_loading();
+        to.replay(&mut replay, &bytes, copy.now).unwrap();
+        assert_eq!(replay.end(), End::Whole);
+    }
+    copy.shards.iter_mut().for_each(Shard::hand_over);
+    copy.settle();
+    for shard in &mut copy.shards {
+        assert!(!shard.settle_loading(), "a stream holds its own shard's keys only");
+        shard.end_loading(copy.now);
+    }
+    let client = copy.connect(0, Door::Front);
+    (copy, client)
+}
+
+#[test]
+fn every_write_is_among_the_tested() {
+    // MIGRATE tells of what arrived when it has: see the tests of `moving`
+    let words = WRITES.iter().map(|t| t.split(' ').next().unwrap()).chain(["MIGRATE"]);
+    let tested: BTreeSet<String> = words.map(str::to_ascii_lowercase).collect();
+    let writes = table::all().filter(|s| s.has(flag::WRITE)).map(|s| s.name);
+    let missing: Vec<&str> = writes.filter(|name| !tested.contains(*name)).collect();
+    assert!(missing.is_empty(), "put them into WRITES, so that their stream is tested: {missing:?}");
+}
+
+#[test]
+fn a_replayed_stream_is_the_same_data() {
+    for shards in [1, 3] {
+        for seed in 0..3 {
+            let mut rng = Rng::new(seed);
+            let (mut rig, client) = source(shards);
+            let mut effective = BTreeSet::new();
+            for n in 0..2000 {
+                let template = match rng.below(8) {
+                    0 => READS[rng.below(READS.len() as u64) as usize],
+                    _ => WRITES[rng.below(WRITES.len() as u64) as usize],
+                };
+                if RARE.contains(&template) && rng.below(10) > 0 {
+                    continue;
+                }
+                if rng.below(20) == 0 {
+                    let line = fill("SELECT X", &mut rng, 0);
+                    rig.run(client, &line);
+                }
+                let line = fill(template, &mut rng, rig.now.ms());
+                let before: usize = rig.shards.iter().map(|s| s.stream.len()).sum();
+                rig.run(client, &line);
+                if rig.shards.iter().map(|s| s.stream.len()).sum::<usize>() > before {
+                    effective.insert(template);
+                }
+                if rng.below(10) == 0 {
+                    let ms = rng.below(600);
+                    rig.pass_ms(ms);
+                }
+                if n % 100 == 99 {
+                    rig.tick();
+                }
+            }
+            let (mut copy, other) = replayed(&mut rig, shards);
+            for db in ["SELECT 0", "SELECT 1", "SELECT 2"] {
+                rig.run(client, db);
+                copy.run(other, db);
+                assert_eq!(
+                    rig.run(client, "DBSIZE"),
+                    copy.run(other, "DBSIZE"),
+                    "{shards} shards, seed {seed}, {db}"
+                );
+            }
+            let (want, got) = (rig.run(client, "DEBUG DIGEST"), copy.run(other, "DEBUG DIGEST"));
+            assert_eq!(want, got, "{shards} shards, seed {seed}");
+            assert!(effective.len() > WRITES.len() * 3 / 4, "too few commands did anything: {effective:?}");
+        }
+    }
+}
+
+/// The stream of one shard, a command a word: `*` and `$` lines left out.
+fn told(rig: &mut Rig, shard: usize) -> String {
+    let mut bytes = Vec::new();
+    rig.shards[shard].take_stream(&mut bytes);
+    let text = String::from_utf8(bytes).unwrap();
+    let mut out = String::new();
+    for line in text.lines() {
+        match line.as_bytes().first() {
+            Some(b'*') if !out.is_empty() => out.push_str("; "),
+            Some(b'*' | b'$') => {}
+            _ if out.is_empty() || out.ends_with("; ") => out.push_str(line),
+            _ => out = format!("{out} {line}"),
+        }
+    }
+    out
+}
+
+#[test]
+fn units_and_databases() {
+    let (mut rig, c) = source(1);
+    let cases: &[(&[&str], &str)] = &[
+        (&["SET a 1", "SET b 2"], "SELECT 0; SET a 1; SET b 2"),
+        (&["SELECT 1", "INCR n", "SELECT 0", "DEL a"], "SELECT 1; INCR n; SELECT 0; DEL a"),
+        (&["GET a", "DEL nokey", "SETNX b x", "SADD"], ""),
+        (&["SADD s x y z", "SPOP s 3"], "SADD s x y z; DEL s"),
+        (&["SET e 1 PX 5"], "SET e 1 PXAT 1700000000005"),
+    ];
+    for (lines, want) in cases {
+        lines.iter().for_each(|line| drop(rig.run(c, line)));
+        assert_eq!(told(&mut rig, 0), *want, "{lines:?}");
+    }
+    rig.pass_ms(10);
+    rig.check(c, &[("SET e 2", "+OK|"), ("SET f 1 PX 5", "+OK|"), ("SET g 1 PX 5", "+OK|")]);
+    assert_eq!(
+        told(&mut rig, 0),
+        "MULTI; DEL e; SET e 2; EXEC; SET f 1 PXAT 1700000000015; SET g 1 PXAT 1700000000015"
+    );
+    rig.pass_ms(10);
+    rig.check(c, &[("GET f", "$-1|")]);
+    assert_eq!(told(&mut rig, 0), "DEL f");
+    rig.tick();
+    assert_eq!(told(&mut rig, 0), "DEL g");
+    rig.check(
+        c,
+        &[
+            ("SADD s 1 2 3 4 5", ":5|"),
+            ("CONFIG SET lazyfree-lazy-expire yes", "+OK|"),
+            ("SET h 1 PX 5", "+OK|"),
+        ],
+    );
+    rig.run(c, "SPOP s 2");
+    let text = told(&mut rig, 0);
+    assert!(text.contains("; MULTI; SREM s ") && text.ends_with("; EXEC"), "{text}");
+    rig.pass_ms(10);
+    rig.check(c, &[("EXISTS h", ":0|"), ("SWAPDB 0 1", "+OK|"), ("FLUSHALL", "+OK|"), ("FLUSHALL", "+OK|")]);
+    assert_eq!(told(&mut rig, 0), "UNLINK h; SWAPDB 0 1; FLUSHALL; FLUSHALL");
+    rig.run(c, "SET a 1");
+    rig.shards[0].stream.cut();
+    rig.run(c, "SET a 2");
+    let mut bytes = Vec::new();
+    let cut = rig.shards[0].take_stream(&mut bytes).unwrap();
+    assert!(
+        bytes[..cut].ends_with(b"1\r\na\r\n$1\r\n1\r\n")
+            && bytes[cut..].starts_with(b"*2\r\n$6\r\nSELECT\r\n")
+    );
+    rig.shards[0].set_propagating(false);
+    rig.run(c, "SET a 2");
+    assert_eq!(told(&mut rig, 0), "");
+}
+
+#[test]
+fn what_is_evicted_is_deleted() {
+    let (mut rig, c) = source(1);
+    rig.run(c, "SET a 1");
+    rig.run(c, "CONFIG SET maxmemory-policy allkeys-random maxmemory 1");
+    crate::metrics::book(1 << 20);
+    rig.tick();
+    rig.run(c, "GET x");
+    rig.run(c, "SET b 1");
+    crate::metrics::book(-(1 << 20));
+    assert!(told(&mut rig, 0).starts_with("SELECT 0; SET a 1; DEL a"));
+}
+
+#[test]
+fn a_loan_tells_each_owner_its_part() {
+    let (mut rig, c) = source(2);
+    // a on shard 1, b on shard 0
+    let (a, b) = ("a", "b");
+    assert!(key_slot(a.as_bytes()) > 8191 && key_slot(b.as_bytes()) <= 8191);
+    let cases: &[(&[&str], &str, &str)] = &[
+        (
+            &["RPUSH a x y", "LMOVE a b LEFT RIGHT"],
+            "SELECT 0; rpush b x",
+            "SELECT 0; RPUSH a x y; SELECT 0; lpop a",
+        ),
+        (&["DEL a b"], "DEL b", "DEL a"),
+        (
+            &["MSETNX a 1 b 2"],
+            "SELECT 0; MULTI; DEL b; SET b 2; EXEC",
+            "SELECT 0; MULTI; DEL a; SET a 1; EXEC",
+        ),
+        (
+            &["PEXPIREAT a 1700000009000", "RENAME a b"],
+            "SELECT 0; MULTI; DEL b; SET b 1; PEXPIREAT b 1700000009000; EXEC",
+            "PEXPIREAT a 1700000009000; SELECT 0; DEL a",
+        ),
+        (
+            &["FLUSHALL", "SADD a m", "SMOVE a b m"],
+            "FLUSHALL; SELECT 0; SADD b m",
+            "FLUSHALL; SADD a m; SELECT 0; SREM a m",
+        ),
+        (&["SUNIONSTORE a b b"], "", "SELECT 0; MULTI; DEL a; SADD a m; EXEC"),
+        (
+            &["ZADD a 1 x 2 y", "DEL a", "ZADD b 1 x", "ZMPOP 2 a b MIN"],
+            "ZADD b 1 x; SELECT 0; ZPOPMIN b 1",
+            "ZADD a 1 x 2 y; DEL a",
+        ),
+    ];
+    for (lines, zero, one) in cases {
+        lines.iter().for_each(|line| drop(rig.run(c, line)));
+        assert_eq!((told(&mut rig, 0).as_str(), told(&mut rig, 1).as_str()), (*zero, *one), "{lines:?}");
+        if lines[0].starts_with("SUNION") {
+            rig.run(c, "DEL a b");
+            told(&mut rig, 0);
+            told(&mut rig, 1);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_breaks_off_is_whole_up_to_a_command() {
+    const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+    let replay = |bytes: &[u8]| {
+        let mut rig = Rig::new(1, false);
+        let mut replay = Replay::from_offset(0);
+        rig.shards[0].begin_loading();
+        let client = rig.connect(0, Door::Front);
+        assert_eq!(rig.run(client, "GET a"), "-LOADING Redis is loading the dataset in memory|");
+        let done = rig.shards[0].replay(&mut replay, bytes, rig.now);
+        rig.shards[0].end_loading(rig.now);
+        (done, replay.end(), replay.executed(), rig.run(client, "GET a"))
+    };
+    let there = || "$1|1|".to_owned();
+    assert_eq!(replay(SET), (Ok(()), End::Whole, 1, there()));
+    let cut = End::Cut { whole_up_to: 27, transaction: false };
+    assert_eq!(replay(&[SET, &SET[..20]].concat()), (Ok(()), cut, 1, there()));
+    let cut = End::Cut { whole_up_to: 0, transaction: true };
+    assert_eq!(replay(&[MULTI, SET, SET].concat()), (Ok(()), cut, 0, "$-1|".into()));
+    let exec = b"*1\r\n$4\r\nEXEC\r\n";
+    assert_eq!(replay(&[MULTI, SET, exec].concat()), (Ok(()), End::Whole, 1, there()));
+    assert_eq!(replay(&[SET, b"xx"].concat()).0, Err(Trouble::Format { offset: 27 }));
+    assert_eq!(replay(b"*1\r\n$2\r\nno\r\n").0, Err(Trouble::Unknown { command: "no".into() }));
+    // what had a time is not judged by the clock of now
+    let old = b"*5\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n$4\r\nPXAT\r\n$1\r\n5\r\n*3\r\n$6\r\nAPPEND\r\n$1\r\na\r\n$1\r\n2\r\n";
+    assert_eq!(replay(old), (Ok(()), End::Whole, 2, "$-1|".into()));
+}
+
+#[test]
+fn a_slots_owner_has_the_last_word() {
+    let set = |key: &str, value: &str| format!("*3\r\n$3\r\nSET\r\n$1\r\n{key}\r\n$1\r\n{value}\r\n");
+    // b is shard 0's, a is shard 1's
+    for (zero, one, want) in [
+        // its log doesn't know the slot
+        (set("a", "0"), String::new(), "$1|0|"),
+        (set("a", "0"), set("a", "1"), "$1|1|"),
+        // it does, and holds nothing of it
+        (set("a", "0"), "#SLOTS:+8192-16383\r\n".into(), "$-1|"),
+        // it gave it away, and took it back
+        (
+            String::new(),
+            format!("{}#SLOTS:-{1}@5.1\r\n#SLOTS:+{1}\r\n{0}", set("a", "1"), key_slot(b"a")),
+            "$1|1|",
+        ),
+        (
+            format!("#SLOTS:+{0}\r\n{1}#SLOTS:-{0}@5.1\r\n", key_slot(b"a"), set("a", "0")),
+            format!("{}#SLOTS:-{}@4.1\r\n", set("a", "1"), key_slot(b"a")),
+            "$1|0|",
+        ),
+        (
+            set("a", "0"),
+            format!("{1}#SLOTS:-{0}@5.1\r\n#SLOTS:+{0}\r\n", key_slot(b"a"), set("a", "1")),
+            "$-1|",
+        ),
+    ] {
+        let mut rig = Rig::new(2, true);
+        for (shard, log) in [&zero, &one].into_iter().enumerate() {
+            rig.shards[shard].begin_loading();
+            rig.shards[shard].replay(&mut Replay::from_offset(0), log.as_bytes(), rig.now).unwrap();
+        }
+        rig.shards.iter_mut().for_each(Shard::hand_over);
+        rig.settle();
+        let now = rig.now;
+        let adopted = [0, 1].map(|i| rig.shards[i].settle_loading());
+        rig.shards.iter_mut().for_each(|shard| shard.end_loading(now));
+        assert_eq!(adopted, [false, want == "$1|0|"], "{zero:?} {one:?}");
+        let client = rig.connect(0, Door::Front);
+        assert_eq!(rig.run(client, "GET a"), want, "{zero:?} {one:?}");
+    }
+}
+
+#[test]
+fn a_loans_reply_waits_for_every_owners_disk() {
+    let (mut rig, c) = source(2);
+    rig.run(c, "CONFIG SET appendfsync always");
+    assert_eq!(rig.run(c, "MSETNX a 1 b 2"), ":1|", "the other's disk is as good as written");
+    rig.host.live.update(|conf| conf.appendonly = true);
+    // one letter at a time: the receipt comes last
+    let request = b"*3\r\n$6\r\nRENAME\r\n$1\r\na\r\n$1\r\nb\r\n";
+    rig.shards[0].turn(&mut [Input::new(c.number(), request)], rig.now);
+    let mut kinds = Vec::new();
+    loop {
+        let mut letters: Vec<(usize, usize, Mail)> = Vec::new();
+        for (from, shard) in rig.shards.iter_mut().enumerate() {
+            letters.extend(shard.take_mail().map(|(to, mail)| (from, to, mail)));
+        }
+        if letters.is_empty() {
+            break;
+        }
+        for (from, to, mail) in letters {
+            if matches!(mail, Mail::Kept { .. }) {
+                assert_eq!(rig.output(c), "", "nothing is promised before");
+                kinds.push("kept");
+            }
+            rig.shards[to].mail(from, mail, rig.now);
+        }
+    }
+    assert_eq!((kinds, rig.output(c).as_str()), (vec!["kept"], "+OK\r\n"));
+}

@@ -1,0 +1,581 @@
+//! The append-only file, from outside: what a host that was killed has promised is there when it comes
+//! back, and redis-server and its tools take our files as we take theirs.
+
+mod common;
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::client::Client;
+use common::ports::Ports;
+use common::server::{TempDir, read_log, run, shoal_bin, spawn};
+use common::{long, wait_for};
+
+const START: Duration = Duration::from_secs(20);
+
+/// A host that is killed and started again, in one directory.
+struct Host {
+    ports: Ports,
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Host {
+    fn new() -> Host {
+        Host { ports: Ports::take(), dir: TempDir::new(), child: None }
+    }
+
+    fn start(&mut self, program: &Path, args: &str) {
+        self.launch(program, args);
+        let port = self.ports.base;
+        let up = wait_for(START, || {
+            let gone = self.child.as_mut().is_some_and(|c| c.try_wait().expect("a child's state").is_some());
+            let reply = Client::connect(port).and_then(|mut c| c.call(&["PING"]));
+            (gone || reply.is_ok_and(|r| r.raw == b"+PONG\r\n")).then_some(!gone)
+        });
+        assert_eq!(up, Some(true), "it did not start; it said:\n{}", read_log(&self.dir.0));
+    }
+
+    fn launch(&mut self, program: &Path, args: &str) {
+        let mut command = Command::new(program);
+        command.current_dir(&self.dir.0).args([
+            "--port",
+            &self.ports.base.to_string(),
+            "--appendonly",
+            "yes",
+        ]);
+        command.args(["--enable-debug-command", "yes", "--save", ""]).args(args.split_whitespace());
+        self.child = Some(spawn(&mut command, &self.dir.0));
+    }
+
+    fn shoal(&mut self, args: &str) {
+        self.start(&shoal_bin(), args);
+    }
+
+    /// Starts the program where it must not come up; what it said.
+    fn refuses(&mut self, args: &str) -> String {
+        self.launch(&shoal_bin(), args);
+        let child = self.child.as_mut().expect("it was launched");
+        let ended = wait_for(START, || child.try_wait().expect("a child's state"));
+        assert!(ended.is_some_and(|status| !status.success()), "it came up, or hangs");
+        self.child = None;
+        read_log(&self.dir.0)
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.ports.base).expect("a connection")
+    }
+
+    /// kill -9
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("a child to kill");
+            child.wait().expect("a child's end");
+            // the kernel takes a ring's sockets down some time after the process has ended
+            let free = || TcpListener::bind(("0.0.0.0", self.ports.base)).ok().map(drop);
+            assert!(wait_for(START, free).is_some(), "its port stays taken");
+        }
+    }
+
+    fn end(&mut self) {
+        let _ = self.client().call(&["SHUTDOWN", "NOSAVE"]);
+        if let Some(mut child) = self.child.take() {
+            let ended = wait_for(START, || child.try_wait().expect("a child's state"));
+            assert!(ended.is_some(), "SHUTDOWN does not end it");
+        }
+    }
+
+    fn digest(&self) -> String {
+        self.client().cmd("DEBUG DIGEST").text()
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.0.join("appendonlydir").join(name)
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+const ONE: &str = "--cluster-enabled no --shards 1";
+/// For tests that kill a server and want all of its data: under everysec, a write may wait for a slow sync.
+const STRICT: &str = "--appendfsync always";
+
+/// Some of everything.
+fn fill(client: &mut Client, n: usize) {
+    for i in 0..n {
+        for line in [
+            format!("SET s{i} value{i}"),
+            format!("SET n{i} {i}"),
+            format!("SET t{i} x EX {}", 1000 + i),
+            format!("RPUSH l{i} a b {i}"),
+            format!("SADD i{i} 1 2 {i}"),
+            format!("SADD m{i} a b {i}"),
+            format!("HSET h{i} f 1 g {i}"),
+            format!("ZADD z{i} 1.5 a {i} b"),
+        ] {
+            let reply = client.cmd(&line);
+            assert!(!reply.raw.starts_with(b"-"), "{line}: {}", reply.text());
+        }
+    }
+}
+
+fn check_aof(program: &str, host: &Host) {
+    let manifest = host.path("appendonly.aof.manifest");
+    let mut command = Command::new(program);
+    if program != "redis-check-aof" {
+        command.arg("--check-aof");
+    }
+    let output = run(command.arg(&manifest));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("All AOF files and manifest are valid"),
+        "{program}: {said}"
+    );
+}
+
+#[test]
+fn redis_and_we_go_on_from_each_others_files() {
+    let mut host = Host::new();
+    let strict = &format!("{ONE} {STRICT}");
+    host.shoal(strict);
+    fill(&mut host.client(), 50);
+    let want = host.digest();
+    host.kill();
+    check_aof("redis-check-aof", &host);
+    check_aof(&shoal_bin().display().to_string(), &host);
+
+    host.start(Path::new("redis-server"), "");
+    assert_eq!(host.digest(), want);
+    host.client().cmd("APPEND s1 more");
+    host.client().cmd("BGREWRITEAOF");
+    let done = wait_for(START, || {
+        host.client().cmd("INFO persistence").text().contains("aof_rewrite_in_progress:0").then_some(())
+    });
+    assert!(done.is_some());
+    host.client().cmd("DEL s2");
+    let want = host.digest();
+    host.end();
+
+    host.shoal(strict);
+    assert_eq!(host.digest(), want, "with redis-server's RDB base");
+    host.client().cmd("SET more 1");
+    assert_eq!(host.client().cmd("BGREWRITEAOF").text(), "Background append only file rewriting started");
+    let done =
+        wait_for(START, || read_log(&host.dir.0).contains("rewrite finished successfully").then_some(()));
+    assert!(done.is_some(), "{}", read_log(&host.dir.0));
+    host.client().cmd("DEL s3");
+    let want = host.digest();
+    let manifest = String::from_utf8(host.read("appendonly.aof.manifest")).expect("text");
+    host.kill();
+    assert_eq!(manifest.lines().count(), 2, "{manifest}");
+    check_aof("redis-check-aof", &host);
+    host.start(Path::new("redis-server"), "");
+    assert_eq!(host.digest(), want, "with our RDB base");
+    host.end();
+    host.shoal(ONE);
+    assert_eq!(host.digest(), want);
+}
+
+/// Commands whose stream chance has no part in.
+const TOLD: &[&str] = &[
+    "SET a 1",
+    "SET a 2 EX 100",
+    "SET a 3 PX 100000 GET",
+    "SETEX b 100 v",
+    "PSETEX b 100000 v",
+    "SETNX b no",
+    "SETNX c 1",
+    "SET c 2 XX GET",
+    "SET c x KEEPTTL",
+    "GETEX c EX 100",
+    "GETEX c PERSIST",
+    "GETEX c EXAT 1",
+    "GETDEL b",
+    "GETSET d 1",
+    "INCR d",
+    "INCRBYFLOAT d 1.5",
+    "INCRBYFLOAT d 2",
+    "APPEND d x",
+    "SETRANGE d 2 yy",
+    "MSET e 1 f 2",
+    "MSETNX e 1 g 2",
+    "MSETNX g 1 h 2",
+    "DEL e nokey",
+    "DEL nokey",
+    "UNLINK f",
+    "EXPIRE g 100",
+    "EXPIRE g 100 NX",
+    "PEXPIRE g 200000 GT",
+    "EXPIREAT g 1",
+    "PERSIST g",
+    "EXPIRE h 0",
+    "RENAME d d2",
+    "RENAMENX d2 a",
+    "COPY a a2",
+    "MOVE a2 1",
+    "SELECT 1",
+    "SET in1 1",
+    "COPY in1 in2 DB 2",
+    "SELECT 0",
+    "RPUSH l a b c d",
+    "LPUSHX nol x",
+    "LINSERT l BEFORE b z",
+    "LSET l 0 q",
+    "LREM l 1 z",
+    "LTRIM l 0 2",
+    "LPOP l",
+    "RPOPLPUSH l m",
+    "LMOVE l m LEFT RIGHT",
+    "LMPOP 2 l m LEFT COUNT 2",
+    "RPUSH l 3 1 2",
+    "SORT l STORE sorted",
+    "SADD s 1 2 3",
+    "SADD s 1",
+    "SREM s 9",
+    "SPOP s 3",
+    "SADD s only",
+    "SPOP s",
+    "SADD s x",
+    "SMOVE s t x",
+    "SMOVE s t x",
+    "SADD s 1 2",
+    "SUNIONSTORE u s t",
+    "SINTERSTORE u nokey s",
+    "HSET h1 f 1 g 2",
+    "HSETNX h1 f 2",
+    "HINCRBY h1 f 5",
+    "HINCRBYFLOAT h1 f 0.5",
+    "HDEL h1 g nof",
+    "HMSET h1 a b",
+    "ZADD z 1 a 2 b 3 c",
+    "ZADD z NX 5 a",
+    "ZADD z INCR 2 a",
+    "ZINCRBY z 1.5 b",
+    "ZPOPMIN z",
+    "ZPOPMAX z 1",
+    "ZADD z 1 a 2 b 3 c",
+    "ZMPOP 1 z MIN COUNT 1",
+    "ZREMRANGEBYSCORE z 2 2",
+    "ZUNIONSTORE zz 1 z",
+    "ZRANGESTORE zy z 0 -1",
+    "ZREM z nope",
+    "SET short 1 PX 1",
+    "WAIT",
+    "GET short",
+    "SET short 1 PX 1",
+    "WAIT",
+    "SET short 2",
+    "SWAPDB 0 1",
+    "SELECT 1",
+    "FLUSHDB",
+    "SELECT 0",
+    "FLUSHALL",
+    "FLUSHALL",
+];
+
+/// What a server writes into its log for these commands: moments as `T`, the rest as it stands.
+fn told(program: &Path, args: &str) -> String {
+    let mut host = Host::new();
+    host.start(program, args);
+    let mut client = host.client();
+    // active expiry comes when it comes
+    client.cmd("DEBUG SET-ACTIVE-EXPIRE 0");
+    for line in TOLD {
+        match *line {
+            "WAIT" => std::thread::sleep(Duration::from_millis(5)),
+            line => drop(client.cmd(line)),
+        }
+    }
+    host.end();
+    let text = String::from_utf8(host.read("appendonly.aof.1.incr.aof")).expect("text");
+    let moment = |line: &str| line.len() == 13 && line.bytes().all(|b| b.is_ascii_digit());
+    text.lines().map(|line| if moment(line) { "T" } else { line }).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_log_is_what_redis_writes() {
+    let (want, got) = (told(Path::new("redis-server"), ""), told(&shoal_bin(), ONE));
+    for (n, (want, got)) in want.split("\n*").zip(got.split("\n*")).enumerate() {
+        assert_eq!(got, want, "command {n} of the log");
+    }
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_log_of_before_7_0_is_taken_up() {
+    let mut host = Host::new();
+    std::fs::write(host.dir.0.join("appendonly.aof"), "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n")
+        .expect("a file");
+    host.shoal(ONE);
+    assert_eq!(host.client().cmd("GET a").text(), "1");
+    assert!(!host.dir.0.join("appendonly.aof").exists());
+    let manifest = String::from_utf8(host.read("appendonly.aof.manifest")).expect("text");
+    assert_eq!(manifest, "file appendonly.aof seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n");
+}
+
+#[test]
+fn a_log_that_breaks_off_is_cut_or_refused() {
+    let mut host = Host::new();
+    host.shoal(ONE);
+    host.client().cmd("SET a 1");
+    host.end();
+    let incr = "appendonly.aof.1.incr.aof";
+    let whole = host.read(incr);
+    let broken = [&whole[..], b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1"].concat();
+    std::fs::write(host.path(incr), &broken).expect("a file");
+    let said = host.refuses(&format!("{ONE} --aof-load-truncated no"));
+    assert!(
+        said.contains("Unexpected end of file reading the append only file appendonly.aof.1.incr.aof"),
+        "{said}"
+    );
+    assert_eq!(host.read(incr), broken);
+    host.shoal(ONE);
+    let said = read_log(&host.dir.0);
+    assert!(said.contains(&format!("!!! Truncating the AOF {incr} at offset {} !!!", whole.len())), "{said}");
+    assert_eq!((host.client().cmd("GET a").text().as_str(), host.read(incr).len()), ("1", whole.len()));
+    host.client().cmd("SET c 1");
+    host.end();
+
+    // what is no record is never cut off by itself
+    let mut bad = host.read(incr);
+    bad.extend_from_slice(b"nonsense\r\n");
+    std::fs::write(host.path(incr), &bad).expect("a file");
+    let said = host.refuses(ONE);
+    let offset = bad.len() - 10;
+    assert!(
+        said.contains(&format!("Bad file format reading the append only file {incr} at offset {offset}")),
+        "{said}"
+    );
+    let tool = |fix: bool| {
+        let mut command = Command::new(shoal_bin());
+        command.arg("--check-aof").args(fix.then_some("--fix")).arg(host.path("appendonly.aof.manifest"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the tool");
+        std::io::Write::write_all(&mut child.stdin.take().expect("its input"), b"y\n").expect("an answer");
+        let output = child.wait_with_output().expect("its end");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (sound, said) = tool(false);
+    assert!(!sound && said.contains("is not valid. Use the --fix option to try fixing it."), "{said}");
+    let (sound, said) = tool(true);
+    assert!(sound && said.contains(&format!("Successfully truncated AOF {incr}")), "{said}");
+    host.shoal(ONE);
+    assert_eq!(host.client().cmd("GET c").text(), "1");
+}
+
+#[test]
+fn turned_on_and_off_while_it_runs() {
+    for args in [ONE, "--cluster-enabled no --shards 3"] {
+        let strict = &format!("{args} {STRICT}");
+        let mut host = Host::new();
+        host.shoal(&format!("{strict} --appendonly no"));
+        let mut client = host.client();
+        fill(&mut client, 20);
+        assert_eq!(client.cmd("CONFIG SET appendonly yes").text(), "OK");
+        let shards = if args == ONE { 1 } else { 3 };
+        let done = wait_for(START, || {
+            client.cmd("APPEND s1 x");
+            (read_log(&host.dir.0).matches("rewrite finished successfully").count() == shards).then_some(())
+        });
+        assert!(done.is_some(), "{}", read_log(&host.dir.0));
+        client.cmd("APPEND s1 end");
+        let want = host.digest();
+        host.kill();
+        host.shoal(strict);
+        assert_eq!(host.digest(), want, "{args}");
+        let mut client = host.client();
+        assert_eq!(client.cmd("CONFIG SET appendonly no").text(), "OK");
+        let off =
+            wait_for(START, || client.cmd("INFO persistence").text().contains("aof_enabled:0").then_some(()));
+        assert!(off.is_some());
+        client.cmd("SET lost 1");
+        host.kill();
+        host.shoal(strict);
+        assert_eq!(host.digest(), want, "{args}");
+    }
+}
+
+#[test]
+fn keys_find_their_shards_whatever_wrote_them() {
+    let mut host = Host::new();
+    let shape = |n: usize| format!("--cluster-enabled no --shards {n} {STRICT}");
+    host.shoal(&shape(1));
+    fill(&mut host.client(), 30);
+    let mut want = host.digest();
+    for (round, shards) in [3, 2, 1, 3].into_iter().enumerate() {
+        host.kill();
+        host.shoal(&shape(shards));
+        assert_eq!(host.digest(), want, "{shards} shards");
+        let mut client = host.client();
+        for i in 0..30 {
+            client.cmd(&format!("APPEND s{i} {round}"));
+            client.cmd(&format!("LMOVE l{i} l{} LEFT RIGHT", (i + 7) % 30));
+            client.cmd(&format!("SMOVE m{i} m{} a", (i + 11) % 30));
+            client.cmd(&format!("SUNIONSTORE u{i} m{i} i{}", (i + 3) % 30));
+        }
+        want = host.digest();
+    }
+}
+
+/// For each key the last number that was acknowledged, and that was sent, and when.
+type Acked = Arc<Mutex<HashMap<String, (u64, u64, Instant)>>>;
+
+/// Writers that note what was acknowledged: for each key the last number that was, and that was sent.
+fn hammer(port: u16, stop: &Arc<AtomicBool>, acked: &Acked) -> Vec<std::thread::JoinHandle<()>> {
+    (0..4)
+        .map(|writer| {
+            let (stop, acked) = (stop.clone(), acked.clone());
+            std::thread::spawn(move || {
+                let Ok(mut client) = Client::connect(port) else { return };
+                let mut n = 0u64;
+                while !stop.load(Ordering::Relaxed) {
+                    let key = format!("w{writer}-{}", n % 50);
+                    let mut value = 0;
+                    {
+                        let mut acked = acked.lock().expect("no poison");
+                        let entry = acked.entry(key.clone()).or_insert((0, 0, Instant::now()));
+                        entry.1 += 1;
+                        value += entry.1;
+                    }
+                    let Ok(reply) = client.call(&["SET", &key, &value.to_string()]) else { return };
+                    if reply.raw == b"+OK\r\n" {
+                        let mut acked = acked.lock().expect("no poison");
+                        let entry = acked.get_mut(&key).expect("it was noted");
+                        (entry.0, entry.2) = (value, Instant::now());
+                    }
+                    n += 1;
+                }
+            })
+        })
+        .collect()
+}
+
+/// Kills a host under load again and again: `always` loses nothing that was acknowledged.
+#[test]
+fn always_keeps_what_it_acknowledged() {
+    let rounds = if long() { 1000 } else { 10 };
+    let mut host = Host::new();
+    let acked = Acked::default();
+    for round in 0..rounds {
+        let shards = 1 + round % 2;
+        host.shoal(&format!("--cluster-enabled no --appendfsync always --shards {shards}"));
+        check_acked(&host, &acked, Duration::ZERO, round);
+        if round % 3 == 2 {
+            host.client().cmd("BGREWRITEAOF");
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers = hammer(host.ports.base, &stop, &acked);
+        std::thread::sleep(Duration::from_millis(20 + (round as u64 * 37) % 200));
+        host.kill();
+        stop.store(true, Ordering::Relaxed);
+        writers.into_iter().for_each(|w| w.join().expect("a writer"));
+    }
+    host.shoal(ONE);
+    check_acked(&host, &acked, Duration::ZERO, rounds);
+    let noted = acked.lock().expect("no poison").values().map(|v| v.0).sum::<u64>();
+    assert!(noted > rounds as u64, "hardly anything was written");
+}
+
+/// What may be missing was acknowledged within `grace` of the kill.
+fn check_acked(host: &Host, acked: &Acked, grace: Duration, round: usize) {
+    let mut client = host.client();
+    let last = acked.lock().expect("no poison").values().map(|v| v.2).max();
+    for (key, (acked, sent, at)) in acked.lock().expect("no poison").iter_mut() {
+        let text = client.cmd(&format!("GET {key}")).text();
+        let found: u64 = text.parse().unwrap_or(0);
+        let late = last.is_some_and(|last| last.duration_since(*at) < grace);
+        assert!(
+            (found >= *acked || late) && found <= *sent,
+            "round {round}: {key} is {found}, {acked} was acknowledged and {sent} sent"
+        );
+        (*acked, *sent) = (found, found);
+    }
+}
+
+#[test]
+fn every_second_loses_at_most_a_second() {
+    let rounds = if long() { 100 } else { 4 };
+    let mut host = Host::new();
+    let acked = Acked::default();
+    for round in 0..rounds {
+        host.shoal(ONE);
+        check_acked(&host, &acked, Duration::from_secs(1), round);
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers = hammer(host.ports.base, &stop, &acked);
+        std::thread::sleep(Duration::from_millis(150 + (round as u64 * 61) % 300));
+        host.kill();
+        stop.store(true, Ordering::Relaxed);
+        writers.into_iter().for_each(|w| w.join().expect("a writer"));
+    }
+}
+
+/// The bound on the size of files of a running process: the disk is full, and has room again.
+fn allow_file_bytes(host: &Host, bytes: u64) {
+    let pid = host.child.as_ref().expect("it runs").id().to_string();
+    let done = run(Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]));
+    assert!(done.status.success(), "prlimit (util-linux): {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn a_full_disk_stops_writes_until_there_is_room() {
+    const FULL: &str = "MISCONF Errors writing to the AOF file: ";
+    let mut host = Host::new();
+    host.shoal(ONE);
+    let mut client = host.client();
+    client.cmd("SET before 1");
+    allow_file_bytes(&host, 16_384);
+    let value = "x".repeat(1000);
+    let refused = wait_for(START, || {
+        let reply = client.call(&["SET", "big", &value]).expect("a reply").text();
+        reply.starts_with(FULL).then_some(reply)
+    });
+    assert!(refused.is_some(), "writes go on though the disk is full");
+    assert_eq!(client.cmd("GET before").text(), "1");
+    assert!(client.cmd("PING").text().starts_with(FULL));
+    assert!(client.cmd("INFO persistence").text().contains("aof_last_write_status:err"));
+    allow_file_bytes(&host, 1 << 30);
+    let solved = wait_for(START, || (client.cmd("SET after 1").text() == "OK").then_some(()));
+    assert!(solved.is_some(), "{}", read_log(&host.dir.0));
+    assert!(read_log(&host.dir.0).contains("AOF write error looks solved, Redis can write again."));
+    let want = host.digest();
+    // a write may have waited for a sync
+    std::thread::sleep(Duration::from_millis(500));
+    let written = wait_for(START, || {
+        client.cmd("INFO persistence").text().contains("aof_buffer_length:0").then_some(())
+    });
+    assert!(written.is_some());
+    host.kill();
+    check_aof("redis-check-aof", &host);
+    host.shoal(ONE);
+    assert_eq!(host.digest(), want);
+
+    // under always there is no way back
+    host.kill();
+    host.shoal(&format!("{ONE} --appendfsync always"));
+    let mut client = host.client();
+    let want = host.digest();
+    allow_file_bytes(&host, 16_384);
+    let ended = wait_for(START, || client.call(&["SET", "big", &value]).is_err().then_some(()));
+    assert!(ended.is_some(), "it goes on though it can't keep its promise");
+    let said = read_log(&host.dir.0);
+    assert!(
+        said.contains("Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."),
+        "{said}"
+    );
+    host.kill();
+    host.shoal(ONE);
+    check_aof("redis-check-aof", &host);
+    assert_eq!(host.digest(), want);
+}
