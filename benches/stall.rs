@@ -13,7 +13,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
@@ -69,6 +69,8 @@ enum Part {
 }
 
 const VALUE: [u8; 32] = [b'v'; 32];
+const SHARES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("p99.999", 0.99999)];
 /// The longest that are shown of each kind.
 const SHOWN: usize = 5;
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
         let done = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
         assert_eq!(done, 0, "every kernel that runs Shoal knows this");
     }
+    shoal::net::heap::leave_purging_to_caller();
     let limit = Duration::from_micros(args.limit);
     let mut worst = Duration::ZERO;
     let mut undone = Vec::new();
@@ -245,6 +248,7 @@ fn begin() -> Begin {
 struct Watch {
     name: &'static str,
     wall: Histogram<u64>,
+    cpu: Histogram<u64>,
     /// Longest first.
     longest: Vec<Stall>,
     /// Longest that the thread can have run in one of them.
@@ -253,8 +257,8 @@ struct Watch {
 
 impl Watch {
     fn new(name: &'static str) -> Watch {
-        let wall = Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are in order");
-        Watch { name, wall, longest: Vec::new(), worst: Duration::ZERO }
+        let empty = || Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are in order");
+        Watch { name, wall: empty(), cpu: empty(), longest: Vec::new(), worst: Duration::ZERO }
     }
 
     fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
@@ -267,6 +271,7 @@ impl Watch {
     fn end(&mut self, begin: Begin) {
         let wall = begin.at.elapsed();
         let before = begin.used;
+        self.cpu.saturating_record((cpu() - before.cpu).as_nanos() as u64);
         if self.longest.len() < SHOWN || wall > self.longest[SHOWN - 1].wall || wall > self.worst {
             let mut used = used();
             used.cpu -= before.cpu;
@@ -287,12 +292,12 @@ impl Watch {
 
     fn print(&self, limit: Duration) {
         let us = |ns: u64| ns as f64 / 1000.0;
-        println!("  {} {}; microseconds on the clock:", self.wall.len(), self.name);
-        let shares =
-            [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("p99.999", 0.99999)];
-        let line =
-            shares.map(|(name, share)| format!("{name} {:.2}", us(self.wall.value_at_quantile(share))));
-        println!("    {}  max {:.1}", line.join("  "), us(self.wall.max()));
+        println!("  {} {}, microseconds:", self.wall.len(), self.name);
+        for (clock, times) in [("the clock", &self.wall), ("CPU time", &self.cpu)] {
+            let line =
+                SHARES.map(|(name, share)| format!("{name} {:.2}", us(times.value_at_quantile(share))));
+            println!("    by {clock:9}  {}  max {:.1}", line.join("  "), us(times.max()));
+        }
         for stall in &self.longest {
             let verdict = match (stall.wall > limit, stall.own > limit, stall.used.cpu > limit) {
                 (true, true, _) => "  <- a stall",
@@ -398,6 +403,22 @@ fn available() -> usize {
     kb << 10
 }
 
+/// What the server's thread does that belongs to no shard: frees what is big, gives memory back.
+fn tidy(inbox: &Receiver<Vec<Garbage>>) {
+    const EVERY: Duration = Duration::from_secs(1);
+    let mut next = Instant::now() + EVERY;
+    loop {
+        match inbox.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(garbage) => drop(garbage),
+            Err(RecvTimeoutError::Timeout) => {
+                shoal::net::heap::purge();
+                next = Instant::now() + EVERY;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
 /// A shard with one client, driven as the executor drives it.
 struct Rig {
     host: Arc<Host>,
@@ -408,7 +429,7 @@ struct Rig {
     epoch_us: u64,
     next_tick: Instant,
     warm: Option<Warm>,
-    /// Where big values go to be freed by another thread.
+    /// Where big values go to be freed by another thread; see [`tidy`].
     garbage: Sender<Vec<Garbage>>,
     frame: Vec<u8>,
     out: Vec<u8>,
@@ -466,7 +487,7 @@ impl Rig {
         let now = shoal::net::clock::now();
         let client = shard.open(Door::Own, String::new(), String::new(), 0, now).expect("there is room");
         let (garbage, inbox) = channel::<Vec<Garbage>>();
-        std::thread::spawn(move || inbox.into_iter().for_each(drop));
+        std::thread::spawn(move || tidy(&inbox));
         Rig {
             host,
             shard,

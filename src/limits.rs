@@ -26,6 +26,10 @@ pub const SAVE_PATIENCE_MS: u64 = 200;
 pub const SAVE_TRIES: u32 = 3;
 /// Strings up to this length live inside their entry.
 pub const INLINE_VALUE: usize = 1024;
+/// Requests from this length on are received for themselves, so that their value can be kept as it came.
+pub const LONG_REQUEST: usize = 32 * 1024;
+/// Of what a client announces, so many times as much as it has sent gets room.
+pub const TRUST: usize = 128;
 /// Commands that are parsed and prefetched together before the first of them executes.
 pub const BATCH: usize = 64;
 /// Commands that are parsed between two steps of a key's way through memory.

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Runs the program with these arguments, its own name left out.
 pub fn run(args: &[String]) -> ExitCode {
@@ -185,6 +185,7 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
         let _ = std::fs::write(&conf.pidfile, format!("{}\n", std::process::id()));
     }
 
+    net::heap::leave_purging_to_caller();
     if conf.disable_thp {
         net::disable_huge_pages();
     }
@@ -362,11 +363,20 @@ fn free(host: &Host, garbage: Vec<Garbage>) {
     }
 }
 
-/// What the thread that belongs to no shard does: frees what is big, waits for the end. With what code
-/// the process then exits.
+/// How often the process is looked at as a whole.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What the thread that belongs to no shard does: frees what is big, gives memory back, waits for the end.
+/// With what code the process then exits.
 fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &AtWork) -> ExitCode {
+    let mut next = Instant::now() + EVERY;
     loop {
-        let how = match inbox.recv_timeout(Duration::from_secs(1)) {
+        if Instant::now() >= next {
+            next = Instant::now() + EVERY;
+            outside::publish(host);
+            net::heap::purge();
+        }
+        let how = match inbox.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(Event::Garbage(garbage)) => {
                 free(host, garbage);
                 continue;
@@ -400,10 +410,7 @@ fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &AtWor
             }
             // of a shutdown that was given up
             Ok(Event::Saved(_)) => continue,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                outside::publish(host);
-                continue;
-            }
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => continue,
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return ExitCode::SUCCESS,
         };
         if !how.save || data::save(host, at_work, inbox) || how.force {

@@ -154,6 +154,46 @@ fn a_bulk_may_come_byte_by_byte() {
     }
 }
 
+/// A value as long as any may be, its first bytes one by one and the rest in small pieces, takes its own
+/// size, holds nobody up, and leaves nothing behind.
+#[test]
+fn a_large_bulk_in_pieces_costs_its_size() {
+    let _turn = alone();
+    let size = if long() { 512 * MIB } else { 32 * MIB };
+    let piece = vec![b'x'; 64 << 10];
+    for shape in shapes() {
+        let mut server = Server::shoal(shape, &[]);
+        let mut old = server.client();
+        let before = server.rss();
+        let mut slow = server.client();
+        slow.send(format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${size}\r\n").as_bytes()).expect("a head");
+        let singles = piece.len() as u64 / 16;
+        for byte in piece.iter().take(singles as usize) {
+            slow.send(&[*byte]).expect("one byte");
+        }
+        let mut sent = singles;
+        while sent < size {
+            let now = (size - sent).min(piece.len() as u64);
+            slow.send(&piece[..now as usize]).expect("a piece");
+            sent += now;
+            if (sent / piece.len() as u64).is_multiple_of(size / MIB) {
+                others_are_served(&mut server, &mut old);
+            }
+        }
+        slow.send(b"\r\n").expect("the end");
+        assert_eq!(slow.read().expect("a reply").text(), "OK");
+        assert_eq!(old.cmd("STRLEN large").int(), size as i64);
+        others_are_served(&mut server, &mut old);
+        let settles = |most: u64| {
+            let small = || (server.rss().saturating_sub(before) < most).then_some(());
+            assert!(wait_for(Duration::from_secs(10), small).is_some(), "{shape:?}: {} bytes", server.rss());
+        };
+        settles(size + size / 2 + 64 * MIB);
+        assert_eq!(old.cmd("UNLINK large").int(), 1);
+        settles(size / 2);
+    }
+}
+
 /// A length is a promise, not yet memory.
 #[test]
 fn announced_lengths_cost_nothing() {

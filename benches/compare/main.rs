@@ -15,6 +15,7 @@ mod outside;
 mod aof;
 mod benchmark;
 mod hops;
+mod large;
 mod memory;
 mod ops;
 mod table;
@@ -29,7 +30,7 @@ use outside::server::Mode;
 #[derive(Parser, Clone, Debug)]
 pub struct Args {
     /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "ops,tests,memory,hops,idle,aof")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "ops,large,tests,memory,hops,idle,aof")]
     only: Vec<Part>,
     #[arg(long, value_enum, value_delimiter = ',', default_value = "standalone,cluster")]
     mode: Vec<Mode>,
@@ -65,6 +66,8 @@ pub struct Args {
 enum Part {
     /// SET and GET over a million keys
     Ops,
+    /// SET and GET of large values
+    Large,
     /// Every default test of redis-benchmark
     Tests,
     /// Resident bytes an item
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
     for part in &args.only {
         let done = match part {
             Part::Ops => ops::measure(&args),
+            Part::Large => large::measure(&args),
             Part::Tests => tests::measure(&args),
             Part::Memory => memory::measure(&args),
             Part::Hops => hops::measure(&args),

@@ -138,6 +138,7 @@ impl std::fmt::Debug for SlotSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::proof::cases;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -157,6 +158,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn behaves_like_a_set(
             steps in prop::collection::vec((0..SLOTS as Slot, any::<bool>()), 0..400),

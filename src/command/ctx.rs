@@ -8,7 +8,8 @@ use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::store::{Clock, Key, Keyspace};
 use crate::util::rng::Rng;
-use crate::value::Limits;
+use crate::value::{Limits, Text};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 /// One command's world. Fields are public so that a handler can borrow several at once.
@@ -175,6 +176,8 @@ pub struct Effects {
     pub events: Vec<Event>,
     /// What the shard itself has to do.
     pub aside: Option<Aside>,
+    /// Long requests of this batch, which are one command each.
+    pub long: Vec<Bytes>,
 }
 
 /// What a command asks of its shard beside changes to the data.
@@ -213,6 +216,18 @@ impl Effects {
         }
     }
 
+    /// An argument to keep, without a copy where it is most of a long request.
+    pub fn keep(&self, arg: &[u8]) -> Text {
+        let is_most = |whole: &&Bytes| {
+            whole.as_ptr_range().contains(&arg.as_ptr())
+                && whole.len().saturating_sub(arg.len()) < arg.len() / 8
+        };
+        match self.long.iter().find(is_most) {
+            Some(whole) => Text::Shared(whole.slice_ref(arg)),
+            None => Text::Own(arg.to_vec()),
+        }
+    }
+
     /// An event without a change of its own (`del` of an emptied list, say).
     #[inline]
     pub fn event(&mut self, db: usize, key: &[u8], class: u32, name: &'static str) {
@@ -235,7 +250,9 @@ impl Effects {
 
 #[cfg(test)]
 mod tests {
-    use super::is_local;
+    use super::{Effects, is_local};
+    use crate::value::Text;
+    use bytes::Bytes;
 
     #[test]
     fn who_is_local() {
@@ -243,5 +260,18 @@ mod tests {
             assert!(is_local(ip), "{ip}");
         }
         assert!(!is_local("10.0.0.1") && !is_local("fe80::1") && !is_local(""));
+    }
+
+    #[test]
+    fn what_is_most_of_a_long_request_is_kept_without_a_copy() {
+        let whole = Bytes::from(vec![b'x'; 1000]);
+        let fx = Effects { long: vec![Bytes::from_static(b"other"), whole.clone()], ..Effects::default() };
+        for (arg, shared) in
+            [(&whole[30..998], true), (&whole[30..600], false), (&[b'x'; 1000][..], false), (&[], false)]
+        {
+            let text = fx.keep(arg);
+            assert_eq!(&text[..], arg);
+            assert_eq!(matches!(text, Text::Shared(_)), shared, "{} bytes", arg.len());
+        }
     }
 }

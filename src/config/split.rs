@@ -114,6 +114,7 @@ pub fn quote(text: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::proof::cases;
     use proptest::prelude::*;
 
     #[test]
@@ -148,6 +149,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn what_is_quoted_reads_back(text in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut line = Vec::new();

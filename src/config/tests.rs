@@ -4,6 +4,8 @@
 use super::*;
 use crate::config::args::Invocation;
 use crate::config::types::{ProtectedAction, ReplicaOf};
+use crate::util::proof;
+use proptest::prelude::*;
 
 type Words = Vec<Vec<u8>>;
 
@@ -412,4 +414,57 @@ fn shoal_conf_has_every_directive_at_its_default() {
         assert!(file.contains(&format!("# {word} ")), "{word} is not explained");
     }
     assert!(file.lines().all(|line| line.chars().count() <= 100));
+}
+
+/// Lines of real directives and of noise, whole and cut.
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let names: Vec<&str> = TABLE.iter().map(|row| row.name).collect();
+    let word = prop_oneof![
+        prop::sample::select(vec![
+            "yes",
+            "no",
+            "0",
+            "-1",
+            "18446744073709551616",
+            "1gb",
+            "\"",
+            "'",
+            "\"\\x4",
+            "#",
+            "",
+            "normal",
+            "include",
+            "loopback",
+        ])
+        .prop_map(|word| word.as_bytes().to_vec()),
+        prop::collection::vec(any::<u8>(), 0..12),
+    ];
+    let name = prop_oneof![4 => prop::sample::select(names).prop_map(|name| name.as_bytes().to_vec()), 1 => word.clone()];
+    let line = (name, prop::collection::vec(word, 0..5)).prop_map(|(name, words)| {
+        let mut line = name;
+        words.iter().for_each(|word| {
+            line.push(b' ');
+            line.extend(word);
+        });
+        line.push(b'\n');
+        line
+    });
+    prop::collection::vec(line, 0..6).prop_map(|lines| lines.concat())
+}
+
+proptest! {
+    #![proptest_config(proof::cases(500))]
+
+    /// Whatever a file or a command line says, it is taken or an error; what is taken has values to show.
+    #[test]
+    fn hostile_files_are_taken_or_refused(text in lines(), is_file: bool) {
+        let line = String::from_utf8_lossy(&text).replace('\n', " --");
+        let source = match is_file {
+            true => Source::File { name: "some.conf", text: &text },
+            false => Source::CommandLine(&line),
+        };
+        if let Ok(loaded) = parse(&[source], &mut no_files) {
+            prop_assert!(loaded.config.get(&["*"]).len() > 200);
+        }
+    }
 }

@@ -4,6 +4,11 @@
 //! sibling carries all of it; mail before the flush, so that replies of siblings leave with our own
 //! in one send a connection; and the ring is entered once, at the end, to submit the sends and to
 //! wait for what comes next. While it waits, siblings may run the shard: see [`super::baton`].
+//!
+//! An idle core sleeps in its own ring, too, and never through glommio's: a wait there is one system call,
+//! and glommio's parking is ten around it. What wakes it is the tick and the heartbeat of the plane, ten
+//! times a second each; an idle host of two shards uses a quarter of a percent of one core
+//! (`cargo bench --bench compare -- --only idle`).
 
 mod keep;
 mod mail;

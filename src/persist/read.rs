@@ -172,7 +172,7 @@ fn score(kind: u8, input: &mut Input<'_>) -> Result<f64, Stop> {
 fn whole(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<Object, Stop> {
     let text = input.text()?;
     Ok(match kind {
-        kind::STRING => Object::Str(text.into_vec()),
+        kind::STRING => Object::Str(text.into_vec().into()),
         kind::HASH_ZIPMAP => text.with(|bytes| from_zipmap(bytes, limits))?,
         kind::LIST_ZIPLIST => {
             let mut list = List::new();

@@ -3,6 +3,7 @@
 mod hostile;
 pub mod samples;
 
+use crate::util::proof::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -32,7 +33,7 @@ fn tight() -> Limits {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn what_is_written_is_read_again(model in model(), flat in any::<bool>(), compress in any::<bool>()) {

@@ -336,6 +336,7 @@ fn single_quoted(line: &[u8], mut i: usize, out: &mut Vec<u8>) -> Option<usize> 
 mod tests {
     use super::*;
     use crate::resp::Args;
+    use crate::util::proof::cases;
     use proptest::prelude::*;
 
     const RULES: Rules = Rules { max_bulk: 512 << 20, unauthenticated: false };
@@ -419,6 +420,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn what_was_written_is_read(
             commands in prop::collection::vec(

@@ -1,6 +1,7 @@
 //! Shards driven without sockets: bytes in, replies out, mail carried by hand.
 
 mod handoff;
+mod long;
 mod moving;
 mod visits;
 

@@ -5,10 +5,11 @@
 
 use super::{FirstKey, Now, Queued, Shard, What};
 use crate::command::table;
-use crate::limits::{AHEAD, BATCH};
+use crate::limits::{AHEAD, BATCH, LONG_REQUEST, TRUST};
 use crate::resp::parse::{Parsed, Rules, Violation};
 use crate::resp::{Args, Span};
 use crate::session::{Hold, Session};
+use bytes::Bytes;
 
 /// Bytes that one client sent.
 pub struct Input<'a> {
@@ -16,16 +17,22 @@ pub struct Input<'a> {
     bytes: &'a [u8],
     /// What was left of before, with `bytes` behind it. Empty when nothing was left.
     owned: Vec<u8>,
+    /// In place of both: a long request that came in pieces, and whose value may be kept as it is.
+    long: Bytes,
 }
 
 impl<'a> Input<'a> {
     pub fn new(client: u32, bytes: &'a [u8]) -> Input<'a> {
-        Input { client, bytes, owned: Vec::new() }
+        Input { client, bytes, owned: Vec::new(), long: Bytes::new() }
     }
 
     #[inline]
     fn buf(&self) -> &[u8] {
-        if self.owned.is_empty() { self.bytes } else { &self.owned }
+        match (self.owned.is_empty(), self.long.is_empty()) {
+            (false, _) => &self.owned,
+            (true, true) => self.bytes,
+            (true, false) => &self.long,
+        }
     }
 }
 
@@ -71,12 +78,17 @@ impl Shard {
     }
 
     fn read(&mut self, inputs: &mut [Input<'_>], i: usize) {
-        let input = &mut inputs[i];
-        let client = input.client;
+        let input = &inputs[i];
         if !input.bytes.is_empty() {
             self.metrics.reads.inc();
             self.metrics.net_in.add(input.bytes.len() as u64);
         }
+        self.absorb(inputs, i);
+    }
+
+    fn absorb(&mut self, inputs: &mut [Input<'_>], i: usize) {
+        let input = &mut inputs[i];
+        let client = input.client;
         let Some(session) = self.clients.get(client) else {
             return;
         };
@@ -104,13 +116,27 @@ impl Shard {
             session.pending.extend_from_slice(&rest);
             session.parser.reset();
         }
+        let mut rest: &[u8] = &[];
         if !session.pending.is_empty() {
             let mut owned = std::mem::take(&mut session.pending);
-            owned.extend_from_slice(input.bytes);
+            let bytes = match session.parser.wants().checked_sub(owned.len()) {
+                Some(missing) if missing < input.bytes.len() && owned.len() >= LONG_REQUEST => {
+                    rest = &input.bytes[missing..];
+                    &input.bytes[..missing]
+                }
+                _ => input.bytes,
+            };
+            owned.extend_from_slice(bytes);
             input.owned = owned;
         }
         let consumed = self.parse(inputs, i);
         self.keep_rest(&mut inputs[i], consumed);
+        if !rest.is_empty() {
+            // what ends a long request is not mixed with what follows it
+            self.run_queue(inputs);
+            inputs[i] = Input::new(client, rest);
+            self.absorb(inputs, i);
+        }
     }
 
     /// Queues the input's commands, running the queue whenever it is full. How many bytes were used.
@@ -260,6 +286,10 @@ impl Shard {
             return;
         };
         if consumed == input.buf().len() {
+            if input.owned.len() >= LONG_REQUEST {
+                input.long = std::mem::take(&mut input.owned).into();
+                self.fx.long.push(input.long.clone());
+            }
             return;
         }
         if consumed == 0 && !input.owned.is_empty() {
@@ -288,6 +318,7 @@ impl Shard {
         self.spans.clear();
         self.scratch = scratch;
         self.scratch.clear();
+        self.fx.long.clear();
     }
 }
 
@@ -295,8 +326,9 @@ impl Shard {
 fn reserve(session: &mut Session) {
     let wants = session.parser.wants();
     let (have, room) = (session.pending.len(), session.pending.capacity());
-    // each step copies what is there: it is taken when the last one is filled, and is a long one
     if wants > room && room - have < crate::limits::RECV_BUFFER as usize {
-        session.pending.reserve_exact((wants - have).min((have * 3).max(crate::limits::KEEP_BUFFER)));
+        session
+            .pending
+            .reserve_exact((wants - have).min((have * (TRUST - 1)).max(crate::limits::KEEP_BUFFER)));
     }
 }

@@ -484,7 +484,7 @@ impl Db {
         Some(match self.look(key, look, clock)?.view_mut() {
             Raw::Int(n) => ValueMut::Int(n),
             Raw::Bytes(bytes) => ValueMut::Str(bytes),
-            Raw::Object(Object::Str(bytes)) => ValueMut::Str(bytes),
+            Raw::Object(Object::Str(bytes)) => ValueMut::Str(bytes.to_mut()),
             Raw::Object(object) => ValueMut::Obj(object),
         })
     }

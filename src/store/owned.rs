@@ -42,7 +42,7 @@ impl Owned {
     /// A value of any type, strings too.
     pub fn any(object: Object) -> Owned {
         match object {
-            Object::Str(bytes) => Owned::text(bytes),
+            Object::Str(bytes) => Owned::text(bytes.into()),
             object => Owned::object(object),
         }
     }
@@ -79,7 +79,7 @@ impl OwnedValue {
         match self {
             OwnedValue::Int(n) => f(Payload::Int(n)),
             OwnedValue::Bytes(b) if b.len() <= INLINE_VALUE => f(Payload::Bytes(&b)),
-            OwnedValue::Bytes(b) => f(Payload::Object(Box::new(Object::Str(b.into_vec())))),
+            OwnedValue::Bytes(b) => f(Payload::Object(Box::new(Object::Str(b.into_vec().into())))),
             OwnedValue::Object(object) => f(Payload::Object(object)),
         }
     }
@@ -91,7 +91,7 @@ const BIG_BYTES: usize = 64 * 1024;
 
 pub(super) fn is_big(object: &Object) -> bool {
     match object {
-        Object::Str(bytes) => bytes.capacity() > BIG_BYTES,
+        Object::Str(bytes) => bytes.heap() > BIG_BYTES,
         _ => object.free_effort() > BIG_EFFORT,
     }
 }

@@ -35,7 +35,7 @@ fn payload(bytes: &[u8]) -> Payload<'_> {
     match canonical_int(bytes) {
         Some(n) => Payload::Int(n),
         None if bytes.len() <= INLINE_VALUE => Payload::Bytes(bytes),
-        None => Payload::Object(Box::new(Object::Str(bytes.to_vec()))),
+        None => Payload::Object(Box::new(Object::Str(bytes.to_vec().into()))),
     }
 }
 
@@ -127,7 +127,7 @@ impl Db {
         });
         match self.entry_mut(key, spot).view_mut() {
             ViewMut::Bytes(bytes) => Some(bytes),
-            ViewMut::Object(Object::Str(bytes)) => Some(bytes),
+            ViewMut::Object(Object::Str(bytes)) => Some(bytes.to_mut()),
             _ => None,
         }
     }
@@ -145,9 +145,9 @@ fn make_bytes(entry: &mut Entry, len: usize) {
             let mut long = Vec::with_capacity(len + len / 4);
             long.extend_from_slice(bytes);
             long.resize(len, 0);
-            entry.replace(Payload::Object(Box::new(Object::Str(long))), ttl, true);
+            entry.replace(Payload::Object(Box::new(Object::Str(long.into()))), ttl, true);
         }
-        ViewMut::Object(Object::Str(bytes)) => bytes.resize(len, 0),
+        ViewMut::Object(Object::Str(bytes)) => bytes.to_mut().resize(len, 0),
         _ => {}
     }
 }

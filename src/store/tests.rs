@@ -9,6 +9,7 @@ use super::table::Table;
 use super::*;
 use crate::limits::INLINE_VALUE;
 use crate::slot::{SLOTS, Slot};
+use crate::util::proof;
 use crate::util::rng::Rng;
 use crate::value::{Limits, List, Object, Set};
 
@@ -61,7 +62,7 @@ fn set(db: &mut Db, key: &[u8], value: &[u8], ttl: Ttl) -> bool {
 }
 
 fn runner(cases: u32) -> TestRunner {
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { failure_persistence: None, ..proof::cases(cases) };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[42; 32]))
 }
 
@@ -729,8 +730,8 @@ fn big_values_become_garbage_only_when_asked() {
         (set_of(65), true, 1),
         (set_of(65), false, 0),
         (set_of(64), true, 0),
-        (Object::Str(vec![0; 65 * 1024]), true, 1),
-        (Object::Str(vec![0; 2000]), true, 0),
+        (Object::Str(vec![0; 65 * 1024].into()), true, 1),
+        (Object::Str(vec![0; 2000].into()), true, 0),
     ] {
         db.set_object(&key, object, Ttl::Clear, &clock());
         assert!(db.delete(&key, lazy, &clock()));

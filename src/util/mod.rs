@@ -3,6 +3,8 @@
 
 pub mod glob;
 pub mod num;
+#[cfg(test)]
+pub mod proof;
 pub mod rng;
 pub mod sha1;
 pub mod size;

@@ -10,6 +10,7 @@ pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod set;
+mod text;
 pub mod zset;
 
 pub use dict::set_hash_seed;
@@ -17,6 +18,7 @@ pub use hash::Hash;
 pub use list::List;
 pub use listpack::{Elem, Listpack};
 pub use set::Set;
+pub use text::Text;
 pub use zset::ZSet;
 
 use crate::util::num::parse_i64;
@@ -24,7 +26,7 @@ use crate::util::num::parse_i64;
 /// A key's value.
 #[derive(Clone)]
 pub enum Object {
-    Str(Vec<u8>),
+    Str(Text),
     List(List),
     Hash(Hash),
     Set(Set),
@@ -112,7 +114,7 @@ impl Object {
     /// there is nothing to sample: constant time but for lists, where it looks at each node.
     pub fn mem(&self) -> usize {
         match self {
-            Object::Str(text) => alloc_size(text.capacity()),
+            Object::Str(text) => alloc_size(text.heap()),
             Object::List(list) => list.mem(),
             Object::Hash(hash) => hash.mem(),
             Object::Set(set) => set.mem(),
@@ -180,7 +182,7 @@ mod tests {
             (&[b'x'; 44], "embstr"),
             (&[b'x'; 45], "raw"),
         ] {
-            assert_eq!(Object::Str(text.to_vec()).encoding(), name, "{text:?}");
+            assert_eq!(Object::Str(text.to_vec().into()).encoding(), name, "{text:?}");
         }
     }
 

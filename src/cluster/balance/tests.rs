@@ -1,5 +1,6 @@
 use super::*;
 use crate::slot::{SLOTS, key_slot};
+use crate::util::proof::cases;
 use crate::util::rng::Rng;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ fn plans() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn a_plan_only_helps(
         shards in 2usize..9,

@@ -3,6 +3,7 @@
 //! Redis 7.2 and Valkey 8.
 
 use super::*;
+use crate::util::proof::cases;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -191,6 +192,8 @@ prop_compose! {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn what_is_written_is_read(mut nodes in vec(nodes(), 1..5), epochs in any::<(u64, u64)>()) {
         nodes[0].flags |= flag::MYSELF;

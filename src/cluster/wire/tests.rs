@@ -8,6 +8,7 @@
 use super::*;
 use crate::cluster::names;
 use crate::slot::{SLOTS, Slot};
+use crate::util::proof::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fmt::Write;
@@ -518,6 +519,8 @@ fn what_a_host_says_is_whole_or_nothing() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn what_is_written_is_read(packet in packets(), more in vec(any::<u8>(), 0..20)) {
         let frame = encoded(&packet);

@@ -5,7 +5,9 @@ use crate::command::testing::World;
 use crate::resp::args::OwnedArgs;
 use crate::slot::{Slot, key_slot};
 use crate::store::{Clock, Ttl, cursor_slot};
+use crate::util::proof::cases;
 use crate::value::{Limits, List, Object};
+use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 /// A world with a list `l` of one element.
@@ -492,4 +494,45 @@ fn restored_keys_tell_others() {
     assert_eq!((w.events().len(), w.propagated().len(), w.fx.dirty), (0, 0, dirty));
     w.check(&[("EXISTS k", ":0|"), ("DUMP k", "$-1|")]);
     assert_eq!(w.events(), ["keymiss:k", "keymiss:k"]);
+}
+
+/// What somebody may send as a cursor.
+fn cursor() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => any::<u64>().prop_map(|n| n.to_string()),
+        2 => (0..64u32, 0..3u64).prop_map(|(bit, more)| (1u64 << bit).wrapping_sub(more).to_string()),
+        1 => "[-+0-9a-f]{0,24}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    /// Any cursor is one, or an error; and a scan from there on comes to an end.
+    #[test]
+    fn hostile_cursors_end_or_are_refused(start in cursor(), count in 1..50u32) {
+        let mut w = World::new();
+        for i in 0..300 {
+            w.run(&format!("SET key:{i} v"));
+            w.run(&format!("SADD set m{i}"));
+            w.run(&format!("HSET hash f{i} {}", "v".repeat(80)));
+            w.run(&format!("ZADD zset {i} m{i}"));
+        }
+        for scan in ["SCAN", "SSCAN set", "HSCAN hash", "ZSCAN zset"] {
+            let mut at = start.clone();
+            for round in 0.. {
+                let reply = w.run(&format!("{scan} \"{at}\" COUNT {count}"));
+                if at == start && reply == "-ERR invalid cursor\r\n" {
+                    break;
+                }
+                let lines: Vec<&str> = reply.split("\r\n").collect();
+                prop_assert_eq!(lines[0], "*2", "{} {}", scan, at);
+                at = lines[2].to_owned();
+                if at == "0" {
+                    break;
+                }
+                prop_assert!(round < 40_000, "{} from {} has no end", scan, start);
+            }
+        }
+    }
 }

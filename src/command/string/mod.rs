@@ -9,9 +9,11 @@ pub use lcs::lcs;
 
 use super::ctx::{Ctx, class};
 use super::error::{Done, ErrReply, NOT_FLOAT, NOT_INT, OVERFLOW, TOO_LONG, WRONG_TYPE, arity};
+use crate::limits::LONG_REQUEST;
 use crate::resp::{Args, Reply};
 use crate::store::{Expiry, Key, Look, Owned, OwnedValue, Ttl, ValueRef};
 use crate::util::num::{self, LongDouble, parse_i64};
+use crate::value::Object;
 use options::{Condition, Expires, Kind, Options, Unit, expire_at};
 
 const BAD_OFFSET: ErrReply = ErrReply::new("ERR offset is out of range");
@@ -184,11 +186,20 @@ pub fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 /// Stores a string and says so.
 #[inline]
 fn store(ctx: &mut Ctx<'_>, key: &Key<'_>, value: &[u8], ttl: Ttl) {
-    let there = ctx.ks.db_mut(ctx.db).set_str(key, value, ttl, &ctx.clock);
+    let there = match value.len() < LONG_REQUEST {
+        true => ctx.ks.db_mut(ctx.db).set_str(key, value, ttl, &ctx.clock),
+        false => store_long(ctx, key, value, ttl),
+    };
     if !there {
         ctx.fx.event(ctx.db, key.bytes, class::NEW, "new");
     }
     ctx.fx.changed(ctx.db, key.bytes, class::STRING, "set");
+}
+
+#[cold]
+fn store_long(ctx: &mut Ctx<'_>, key: &Key<'_>, value: &[u8], ttl: Ttl) -> bool {
+    let text = Object::Str(ctx.fx.keep(value));
+    ctx.ks.db_mut(ctx.db).set_object(key, text, ttl, &ctx.clock)
 }
 
 /// As [`store`], with an expiry in unix milliseconds.

@@ -1,5 +1,6 @@
 //! Files of ours read again, files of others, and broken ones.
 
+use crate::util::proof::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -77,7 +78,7 @@ fn key() -> impl Strategy<Value = (Vec<u8>, Kind, Option<u64>, Usage)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #![proptest_config(cases(120))]
 
     #[test]
     fn what_is_written_is_read_again(

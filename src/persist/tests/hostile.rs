@@ -1,5 +1,6 @@
 //! Payloads that somebody made to break us: an error or a value, never a panic.
 
+use crate::util::proof::cases;
 use proptest::prelude::*;
 
 use super::samples::{Kind, digest, model, payloads, plain, value_of, ziplist, zipmap};
@@ -99,7 +100,7 @@ fn is_sound(payload: &[u8], limits: &Limits) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(3000))]
 
     #[test]
     fn changed_payloads_are_refused_or_sound(

@@ -18,7 +18,7 @@ pub enum Kind {
 /// What is equal when values are.
 pub fn digest(object: &Object) -> Kind {
     match object {
-        Object::Str(text) => Kind::Str(text.clone()),
+        Object::Str(text) => Kind::Str(text.to_vec()),
         Object::List(list) => Kind::List(list.iter().map(|elem| elem.to_vec()).collect()),
         Object::Set(set) => {
             let mut members: Vec<_> = set.iter().map(|elem| elem.to_vec()).collect();
@@ -37,7 +37,7 @@ pub fn digest(object: &Object) -> Kind {
 /// Where a member or field stands twice, the last counts.
 pub fn value_of(model: &Kind, limits: &Limits) -> Object {
     match model {
-        Kind::Str(text) => Object::Str(text.clone()),
+        Kind::Str(text) => Object::Str(text.clone().into()),
         Kind::List(texts) => {
             let mut list = List::new();
             texts.iter().for_each(|text| list.push_back(text, limits));

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashSet};
 
+use crate::util::proof::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -146,7 +147,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn behaves_like_a_map(ops in vec((0u8..3, text(), text()), 0..120)) {

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::util::proof::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -55,7 +56,7 @@ fn every_member_comes_by_chance() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn behaves_like_a_btree_set(

@@ -1,3 +1,4 @@
+use crate::util::proof::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -218,7 +219,7 @@ fn check(list: &List, model: &[Vec<u8>], fill: Fill) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn behaves_like_a_vec(ops in vec(op(), 0..80), fill in prop_oneof![Just(-1), Just(-2), 0i32..6]) {

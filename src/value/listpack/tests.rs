@@ -1,3 +1,4 @@
+use crate::util::proof::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -268,7 +269,7 @@ fn exercise(mut pack: Listpack) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn behaves_like_a_vec(ops in vec(op(), 0..60)) {

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::util::proof::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -80,7 +81,7 @@ fn pops_take_every_member_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn behaves_like_a_set(

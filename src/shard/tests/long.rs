@@ -1,0 +1,64 @@
+//! Long requests: received for themselves, and their value kept as it came.
+
+use super::Rig;
+use crate::limits::LONG_REQUEST;
+use crate::session::Door;
+
+fn frame(words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+/// However a pipeline is cut into pieces, and wherever its keys are, it is answered alike; and what is
+/// written to a value later stays out of everything else.
+#[test]
+fn pieces_make_no_difference() {
+    let long: Vec<u8> = (0..5 * LONG_REQUEST).map(|i| b'a' + (i % 23) as u8).collect();
+    let requests = [
+        frame(&[b"SET", b"a", &long]),
+        frame(&[b"GET", b"a"]),
+        frame(&[b"SET", b"b", &long, b"EX", b"100"]),
+        frame(&[b"MSET", b"c", &long, b"d", &long[..LONG_REQUEST]]),
+        frame(&[b"SETRANGE", b"a", b"1", b"XYZ"]),
+        frame(&[b"GETRANGE", b"a", b"0", b"5"]),
+        frame(&[b"APPEND", b"a", b"end"]),
+        frame(&[b"GETSET", b"a", &long[1..]]),
+        frame(&[b"MGET", b"a", b"b", b"c", b"d"]),
+        frame(&[b"SET", b"a", &long[2..]]),
+        frame(&[b"RENAME", b"a", b"e"]),
+        frame(&[b"STRLEN", b"e"]),
+        b"PING\r\n".to_vec(),
+    ]
+    .concat();
+    let mut outcomes = Vec::new();
+    for (shards, piece) in
+        [(1, usize::MAX), (1, 8192), (1, 1000), (1, LONG_REQUEST + 1), (2, usize::MAX), (2, 8192)]
+    {
+        let mut rig = Rig::new(shards, false);
+        let client = rig.connect(0, Door::Front);
+        let replies: String =
+            requests.chunks(piece.min(requests.len())).map(|piece| rig.send(client, piece)).collect();
+        assert!(rig.shards.iter().all(|shard| shard.fx.long.is_empty()), "a request is kept for nothing");
+        assert!(replies.ends_with("+PONG\r\n") && !replies.contains('-'), "{:.200}", replies);
+        outcomes.push(replies);
+    }
+    assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
+}
+
+/// An announced length is a promise: what gets room is in proportion to what has come.
+#[test]
+fn room_follows_what_has_come() {
+    let mut rig = Rig::new(1, false);
+    let client = rig.connect(0, Door::Front);
+    let head = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\n";
+    rig.send(client, head);
+    let room = |rig: &mut Rig| rig.shards[0].clients.get(client.number).unwrap().pending.capacity();
+    assert!(room(&mut rig) <= 2 * crate::limits::KEEP_BUFFER);
+    rig.send(client, &[b'x'; 100_000]);
+    assert!(room(&mut rig) <= 101_000 * crate::limits::TRUST);
+}
