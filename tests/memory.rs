@@ -6,9 +6,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use shoal::persist::{Encoder, dump, restore};
 use shoal::store::{Clock, Hasher, Keyspace, Ttl};
 use shoal::util::rng::Rng;
-use shoal::value::{Hash, Limits, ZSet};
+use shoal::value::{Hash, Limits, List, Listpack, Object, Set, ValueRef, ZSet};
 
 /// Counts bytes as a size-class allocator would give them out.
 struct Counting;
@@ -16,6 +17,8 @@ struct Counting;
 thread_local! {
     /// Of this thread alone: the test harness allocates on its own ones meanwhile.
     static LIVE: Cell<usize> = const { Cell::new(0) };
+    /// The most of it since somebody set this.
+    static PEAK: Cell<usize> = const { Cell::new(0) };
 }
 
 /// As mimalloc and jemalloc have it: steps of 16, then four (in truth eight for some) a doubling.
@@ -30,6 +33,7 @@ fn class(bytes: usize) -> usize {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.set(LIVE.get().wrapping_add(class(layout.size())));
+        PEAK.set(PEAK.get().max(LIVE.get()));
         // SAFETY: the caller's promises are the callee's conditions.
         unsafe { System.alloc(layout) }
     }
@@ -140,4 +144,98 @@ fn a_key_of_sixteen_bytes_with_a_value_of_32_takes_less_than_eighty() {
         assert!(m.each < 80.0, "{:.1} bytes a key", m.each);
         assert!((0.98..1.02).contains(&m.known), "bytes() is {:.3}", m.known);
     }
+}
+
+/// Payloads of every type, flat and not, without their frames; and of the old encodings that are only read.
+fn bodies() -> Vec<Vec<u8>> {
+    let limits = Limits::default();
+    let mut objects = vec![Object::Str(vec![b'x'; 3000].into()), Object::Str(short(1).into())];
+    for n in [3, 2000] {
+        let (mut hash, mut set, mut ints, mut zset) = (Hash::new(), Set::new(), Set::new(), ZSet::new());
+        let mut pack = Listpack::new();
+        for i in 0..n {
+            hash.set(&short(i), b"1", &limits);
+            set.add(&short(i), &limits);
+            ints.add((i * 70_000).to_string().as_bytes(), &limits);
+            zset.insert(&short(i), i as f64 / 3.0, &limits);
+            pack.push_back(&short(i));
+        }
+        let list = List::from_listpacks([pack]);
+        objects.extend([Object::Hash(hash), Object::Set(set), Object::Set(ints)]);
+        objects.extend([Object::ZSet(zset), Object::List(list)]);
+    }
+    let body = |object: &Object| {
+        let mut payload = Vec::new();
+        let value = if let Object::Str(text) = object { ValueRef::Str(text) } else { ValueRef::Obj(object) };
+        dump(value, &mut Encoder::new(true), &mut payload);
+        payload.truncate(payload.len() - FOOTER);
+        payload
+    };
+    // {"a": "1"}, as a ziplist and as a zipmap
+    let ziplist = [16, 0, 0, 0, 13, 0, 0, 0, 2, 0, 0, 1, b'a', 3, 0xF2, 0xFF];
+    let zipmap = [1, 1, b'a', 1, 0, b'1', 0xFF];
+    let old = [10, 12, 13].map(|kind| [&[kind, 16][..], &ziplist].concat());
+    let nodes = [&[14, 2, 16][..], &ziplist, &[16], &ziplist].concat();
+    let map = [&[9, 7][..], &zipmap].concat();
+    let all: Vec<Vec<u8>> = objects.iter().map(body).chain(old).chain([nodes, map]).collect();
+    assert!(all.iter().all(|body| restore(&framed(body), &limits).is_ok()), "as they are they are good");
+    all
+}
+
+/// Version and checksum.
+const FOOTER: usize = 10;
+
+/// A payload with a right checksum around whatever body.
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut payload = [body, &10u16.to_le_bytes()].concat();
+    // CRC-64 of the Jones polynomial, bit by bit
+    let crc = payload.iter().fold(0u64, |crc, byte| {
+        let bit = |crc: u64, _| crc >> 1 ^ if crc & 1 == 1 { 0x95AC_9329_AC4B_C9B5 } else { 0 };
+        (0..8).fold(crc ^ u64::from(*byte), bit)
+    });
+    payload.extend(crc.to_le_bytes());
+    payload
+}
+
+/// Lengths are claims: what RESTORE takes at any moment is measured by the bytes that are there.
+#[test]
+fn restore_takes_no_more_than_its_payload_is_worth() {
+    const HUGE: [u8; 9] = [0x81, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF];
+    const LARGE: [u8; 5] = [0x80, 0x3F, 0xFF, 0xFF, 0xFF];
+    const NASTY: [u8; 8] = [0, 0x3F, 0x7F, 0x80, 0x81, 0xC3, 0xFE, 0xFF];
+    // LZF makes at most 264 bytes of 3, and a field of two bytes is some seventy in a table
+    const EACH: usize = 200;
+    const LEAST: usize = 4096;
+    let mut rng = Rng::new(3);
+    let mut worst = 0.0f64;
+    let (mut good, mut bad) = (0, 0);
+    for body in bodies() {
+        for n in 0..1000 {
+            let mut body = body.clone();
+            for _ in 0..1 + n % 3 {
+                // most that is worth a change is at the begin
+                let most = if rng.below(2) == 0 { body.len().min(32) } else { body.len() };
+                let at = rng.below(most as u64) as usize;
+                match rng.below(5) {
+                    0 => drop(body.splice(at..at, HUGE)),
+                    1 => drop(body.splice(at..at + 1, LARGE)),
+                    2 => body[at] = NASTY[rng.below(8) as usize],
+                    3 => body[at] = rng.below(256) as u8,
+                    _ => body.truncate(at.max(1)),
+                }
+            }
+            let payload = framed(&body);
+            let before = LIVE.get();
+            PEAK.set(before);
+            match restore(&payload, &Limits::default()) {
+                Ok(_) => good += 1,
+                Err(_) => bad += 1,
+            }
+            let peak = PEAK.get().wrapping_sub(before);
+            assert!(peak <= payload.len() * EACH + LEAST, "{} bytes took {peak}: {payload:?}", payload.len());
+            worst = worst.max(peak as f64 / (payload.len() * EACH + LEAST) as f64);
+        }
+    }
+    println!("{good} payloads were good still, {bad} were not; the worst took {worst:.2} of what it may");
+    assert!(good > 100 && bad > 1000, "both kinds were there");
 }

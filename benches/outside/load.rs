@@ -10,9 +10,12 @@ use bytes::{Buf, BytesMut};
 use hdrhistogram::Histogram;
 use shoal::util::rng::Rng;
 
+use super::delays::Delays;
 use super::epoll::Epoll;
 use super::resp;
 
+/// Waits from this on are kept one by one.
+const LONG: Duration = Duration::from_micros(100);
 /// No reply for so long means that the server hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest latency that is told apart, in nanoseconds.
@@ -28,14 +31,26 @@ pub struct Outcome {
     pub took: Duration,
     /// Nanoseconds from when a request was due to its reply.
     pub latency: Histogram<u64>,
+    /// Of long ones, where [`Load::watch`] wants them: when each was due, and how long it took.
+    pub long: Vec<(Instant, Duration)>,
+    /// And the longest.
+    pub longest: Longest,
     /// Requests due before it don't count.
     since: Instant,
+}
+
+/// One wait, and how long threads that it may have waited for were kept from a core meanwhile, in all.
+#[derive(Clone, Copy, Default)]
+pub struct Longest {
+    pub took: Duration,
+    pub kept: Duration,
 }
 
 impl Outcome {
     pub fn new(since: Instant) -> Outcome {
         let latency = Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are in order");
-        Outcome { replies: 0, errors: 0, took: Duration::ZERO, latency, since }
+        let (long, longest) = Default::default();
+        Outcome { replies: 0, errors: 0, took: Duration::ZERO, latency, long, longest, since }
     }
 
     /// Adds what another thread did at the same time.
@@ -50,11 +65,20 @@ impl Outcome {
         self.replies as f64 / self.took.as_secs_f64()
     }
 
-    fn count(&mut self, due: Instant, now: Instant, error: bool) {
+    fn count(&mut self, due: Instant, now: Instant, error: bool, delays: &mut Option<Delays>) {
         if due >= self.since {
+            let took = now - due;
             self.replies += 1;
             self.errors += error as u64;
-            self.latency.saturating_record((now - due).as_nanos() as u64);
+            self.latency.saturating_record(took.as_nanos() as u64);
+            if let Some(delays) = delays
+                && took >= LONG
+            {
+                self.long.push((due, took));
+                if took > self.longest.took {
+                    self.longest = Longest { took, kept: delays.since(due) };
+                }
+            }
         }
     }
 }
@@ -96,7 +120,12 @@ impl Conn {
     }
 
     /// Takes all replies that have come.
-    fn read(&mut self, outcome: &mut Outcome, chunk: &mut [u8]) -> io::Result<()> {
+    fn read(
+        &mut self,
+        outcome: &mut Outcome,
+        chunk: &mut [u8],
+        delays: &mut Option<Delays>,
+    ) -> io::Result<()> {
         loop {
             match self.stream.read(chunk) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -112,7 +141,7 @@ impl Conn {
         while let Some(len) = resp::reply_len(&self.input) {
             let due =
                 self.due.pop_front().ok_or_else(|| io::Error::other("a reply that nobody asked for"))?;
-            outcome.count(due, now, self.input[0] == b'-');
+            outcome.count(due, now, self.input[0] == b'-', delays);
             self.input.advance(len);
         }
         Ok(())
@@ -125,6 +154,7 @@ pub struct Load {
     epoll: Epoll,
     ready: Vec<usize>,
     chunk: Vec<u8>,
+    delays: Option<Delays>,
 }
 
 impl Load {
@@ -144,7 +174,12 @@ impl Load {
             let (out, input, due) = (Vec::new(), BytesMut::new(), VecDeque::new());
             conns.push(Conn { stream, out, written: 0, input, due });
         }
-        Ok(Load { conns, epoll, ready: Vec::new(), chunk: vec![0; 64 * 1024] })
+        Ok(Load { conns, epoll, ready: Vec::new(), chunk: vec![0; 64 * 1024], delays: None })
+    }
+
+    /// Keeps long waits, and finds out for the longest how long threads were kept from a core meanwhile.
+    pub fn watch(&mut self, delays: Delays) {
+        self.delays = Some(delays);
     }
 
     /// Every connection sends `pipeline` requests, waits for all of their replies, and does it again.
@@ -178,7 +213,7 @@ impl Load {
             }
             for number in self.ready.drain(..) {
                 let conn = &mut self.conns[number];
-                conn.read(&mut outcome, &mut self.chunk)?;
+                conn.read(&mut outcome, &mut self.chunk, &mut self.delays)?;
                 if conn.due.is_empty() {
                     let now = Instant::now();
                     (0..batch(&mut asked, now)).for_each(|_| conn.ask(now, make));
@@ -226,7 +261,7 @@ impl Load {
             }
             for number in self.ready.drain(..) {
                 let conn = &mut self.conns[number];
-                conn.read(&mut outcome, &mut self.chunk)?;
+                conn.read(&mut outcome, &mut self.chunk, &mut self.delays)?;
                 conn.flush()?;
             }
         }
@@ -236,7 +271,11 @@ impl Load {
 
     fn wait(&mut self, limit: Duration) -> io::Result<()> {
         self.ready.clear();
-        self.epoll.wait(limit, &mut self.ready)
+        self.epoll.wait(limit, &mut self.ready)?;
+        if let Some(delays) = &mut self.delays {
+            delays.look();
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //! as both need it.
 #![allow(dead_code, reason = "each bench uses its own part of this")]
 
+pub mod delays;
 pub mod epoll;
 pub mod load;
 pub mod resp;

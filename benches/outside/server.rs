@@ -203,6 +203,11 @@ impl Server {
         self.processes.iter().map(|process| resident(process.id())).sum()
     }
 
+    /// The first of its processes.
+    pub fn pid(&self) -> u32 {
+        self.processes[0].id()
+    }
+
     /// Error replies so far.
     pub fn errors(&self) -> Result<u64, String> {
         let mut sum = 0;

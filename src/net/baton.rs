@@ -239,7 +239,7 @@ mod tests {
     }
 
     const SENDERS: usize = 3;
-    const MESSAGES: u64 = 5000;
+    const MESSAGES: u64 = if cfg!(miri) { 50 } else { 5000 };
 
     /// What many threads share with the owner.
     struct Street {

@@ -196,6 +196,8 @@ pub fn of_slots(
 
 #[cfg(test)]
 mod tests {
+    mod rules;
+
     use super::*;
     use crate::cluster::view::{OpenSlot, UNASSIGNED};
     use crate::command::spec::KeySpec;

@@ -75,7 +75,7 @@ impl Shard {
 
     /// Executes a sibling's commands and writes the replies behind them. What has to wait comes back.
     fn answer(&mut self, mut standing: Standing) -> Option<Standing> {
-        let unsure = standing.batch.view != self.view.version || !self.at.calm;
+        let unsure = standing.batch.closer || standing.batch.view != self.view.version || !self.at.calm;
         let mut left = standing.batch.bounced.take().map_or(Vec::new(), |bounced| bounced.commands);
         let mut replies = std::mem::take(&mut standing.batch.replies);
         let mut ends = std::mem::take(&mut standing.batch.ends);
@@ -175,7 +175,7 @@ impl Shard {
         if batch.era > self.handoffs.era {
             return Step::Stand;
         }
-        if is_old && self.returns_all(*from) {
+        if self.returns_all(*from, batch.view) {
             return Step::Leave(Why::Astray);
         }
         let open = match self.address(spec, args, f.asking) {
@@ -184,14 +184,12 @@ impl Shard {
             _ if is_ahead => return Step::Stand,
             Verdict::Refused(error) => return Step::Refuse(error),
             Verdict::Sibling(_) | Verdict::Crossing | Verdict::Ask(_) => {
-                if is_old {
-                    self.note_returned(*from);
-                }
+                self.note_returned(*from);
                 return Step::Leave(Why::Astray);
             }
         };
         if self.is_lending() && self.needs_lent(spec, args) {
-            return Step::Stand;
+            return self.refuses_key(spec, f.slot).map_or(Step::Stand, Step::Refuse);
         }
         if self.disturbs_move(spec, args) {
             return self.put_aside(standing, args);

@@ -66,8 +66,7 @@ impl Shard {
         let now_ms = self.now.ms();
         let session = self.clients.get(client).expect("the caller looked it up");
         if let Err(error) = gate::admit(&self.conditions, session, spec) {
-            self.metrics.command(spec.id).rejected.inc();
-            return self.say_error(client, &error);
+            return self.reject(client, spec, &error);
         }
         if gate::paused(&self.conditions, spec, now_ms) {
             session.hold = Hold::Until(self.conditions.paused_until);
@@ -83,7 +82,10 @@ impl Shard {
             return self.run_here(client, spec, args, key);
         }
         if self.withholds && self.must_wait(spec, args) {
-            return self.hold_back(client, bytes, before);
+            return match self.refuses_key(spec, key.slot) {
+                None => self.hold_back(client, bytes, before),
+                Some(error) => self.reject(client, spec, &error),
+            };
         }
         let verdict = match self.route(client, spec, args, key, before) {
             Verdict::Open(slot) => self.route_open(client, spec, args, slot, before),
@@ -94,13 +96,17 @@ impl Shard {
             Verdict::Sibling(to) => self.forward(client, Onward { to, asking: false }, spec, args, key),
             Verdict::Ask(to) => self.forward(client, Onward { to, asking: true }, spec, args, key),
             Verdict::Crossing => self.cross(client, spec, args),
-            Verdict::Refused(error) => {
-                self.metrics.command(spec.id).rejected.inc();
-                return self.say_error(client, &error);
-            }
+            Verdict::Refused(error) => return self.reject(client, spec, &error),
             Verdict::Open(_) => unreachable!("an open slot's keys have decided"),
         }
         self.lap = 0;
+    }
+
+    /// A command that is not executed for what it is, or when and where it came.
+    #[cold]
+    fn reject(&mut self, client: u32, spec: &'static Spec, error: &ErrReply) {
+        self.metrics.command(spec.id).rejected.inc();
+        self.say_error(client, error);
     }
 
     #[inline]

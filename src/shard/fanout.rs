@@ -154,10 +154,7 @@ impl Shard {
         let weight = visit::weight(spec);
         batch.weight += weight;
         batch.push(forward, args);
-        // it is not executed like others, and has to be told from them
-        if weight > 1 && spec.route == Route::Away {
-            batch.view = 0;
-        }
+        batch.closer |= weight > 1 && spec.route == Route::Away;
     }
 
     /// A command whose keys, or whose work, belong to several shards.

@@ -23,6 +23,8 @@ use super::Shard;
 use super::mail::{Mail, Parcel};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::View;
+use crate::command::error::ErrReply;
+use crate::command::spec::{Spec, flag};
 use crate::session::Hold;
 use crate::slot::Slot;
 use crate::store::Garbage;
@@ -46,7 +48,7 @@ pub(super) struct Handoffs {
     owed: VecDeque<Slot>,
     /// By sibling: the last era in which we gave it something.
     gave: Vec<u64>,
-    /// By sibling: the era in which we last returned something to it.
+    /// By sibling: the version of our view when we last returned something to it.
     returned: Vec<u64>,
     /// Leaves before all other mail.
     pub(super) first: Vec<(usize, Mail)>,
@@ -214,7 +216,7 @@ impl Shard {
         }
         for &slot in &slots {
             self.note_moved(slot);
-            self.handoffs.awaited.remove(slot);
+            assert!(self.handoffs.awaited.remove(slot), "a slot is awaited once");
             if self.fx.propagating && self.view.owner_index(slot) == me {
                 self.restate(slot);
                 self.claim(true, &[(slot, slot)]);
@@ -263,21 +265,30 @@ impl Shard {
         self.handoffs.tell |= self.settled_era() == self.handoffs.era;
     }
 
-    /// Something that `from` sent by an older era goes back to it, and all that it sent by that behind it
-    /// does, too: a command must not overtake one of the same client that goes back.
+    /// Something that `from` sent by an older view goes back to it, and all that it sent by such views behind
+    /// that does, too: a command must not overtake one of the same client that goes back.
     pub(super) fn note_returned(&mut self, from: usize) {
         self.handoffs.returned.resize(self.at.shards, 0);
-        self.handoffs.returned[from] = self.handoffs.era;
+        self.handoffs.returned[from] = self.view.version;
     }
 
-    /// Whether what `from` sent by an older era goes back in any case.
-    pub(super) fn returns_all(&self, from: usize) -> bool {
-        self.handoffs.returned.get(from) == Some(&self.handoffs.era)
+    /// Whether what `from` sent by the view of this version goes back in any case.
+    pub(super) fn returns_all(&self, from: usize, version: u64) -> bool {
+        self.handoffs.returned.get(from).is_some_and(|returned| version < *returned)
     }
 
     /// Whether something went from here to a sibling after this era.
     pub(super) fn has_given_since(&self, era: u64) -> bool {
         self.handoffs.gave.iter().any(|gave| *gave > era)
+    }
+
+    /// What is said to a key that comes by MIGRATE for a slot that is on its way to us by a handoff. The slot
+    /// waits at its old owner until the keys of MIGRATE have gone: were the two to wait for each other, only the
+    /// patience of MIGRATE's client would end it.
+    #[cold]
+    pub(super) fn refuses_key(&self, spec: &Spec, slot: Slot) -> Option<ErrReply> {
+        const AWAITED: ErrReply = ErrReply::new("TRYAGAIN The slot is on its way by a handoff");
+        (spec.has(flag::ASKING) && self.handoffs.awaited.contains(slot)).then_some(AWAITED)
     }
 
     /// A loan of ours was refused: it is of an older era.

@@ -127,10 +127,11 @@ pub struct Forward {
 /// Commands for one sibling, later their replies.
 #[derive(Default)]
 pub struct Batch {
-    /// The handoffs that its sender knew of when it addressed the commands, and the version of its view;
-    /// 0 when a closer look is wanted anyway.
+    /// The handoffs that its sender knew of when it addressed the commands, and the version of its view.
     pub era: u64,
     pub view: u64,
+    /// It has commands that are not executed like others, and have to be told from them.
+    pub closer: bool,
     pub buf: Vec<u8>,
     pub spans: Vec<Span>,
     pub commands: Vec<Forward>,
@@ -191,6 +192,7 @@ impl Batch {
         self.ends.clear();
         self.slow.clear();
         self.bounced = None;
+        self.closer = false;
         self.weight = 0;
     }
 }

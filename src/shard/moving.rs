@@ -183,7 +183,8 @@ impl Moves {
 
 /// Command number `n` of a batch, in a batch of its own.
 pub(super) fn alone(batch: &Batch, n: usize, args: Args<'_>) -> Box<Batch> {
-    let mut one = Box::new(Batch { era: batch.era, view: batch.view, ..Batch::default() });
+    let mut one =
+        Box::new(Batch { era: batch.era, view: batch.view, closer: batch.closer, ..Batch::default() });
     one.push(batch.commands[n], args.iter());
     one
 }

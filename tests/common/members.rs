@@ -63,7 +63,8 @@ impl Member {
         let shoal = shoal_bin();
         let program = if self.program == "shoal" { &shoal } else { Path::new(self.program) };
         let mut command = Command::new(program);
-        command.args(&self.args).args(["--bind", "127.0.0.1", "--cluster-node-timeout", NODE_TIMEOUT_MS]);
+        // what a test says itself comes behind, and counts
+        command.args(["--bind", "127.0.0.1", "--cluster-node-timeout", NODE_TIMEOUT_MS]).args(&self.args);
         self.child = Some(spawn(command.arg("--dir").arg(&self.dir.0), &self.dir.0));
         let up = || {
             let answers = |port: &u16| Client::connect(*port).ok()?.call(&["PING"]).ok();

@@ -72,6 +72,16 @@ impl Post {
         self.views.fill(Some(self.view.clone()));
     }
 
+    /// What the plane would publish when SETSLOT has given a slot without keys to a sibling.
+    fn assign(&mut self, slot: Slot, to: usize) {
+        let before = self.view.clone();
+        let owner = |s| if s == slot { before.local_index(to) } else { before.owner_index(s) };
+        let mut view = View::new(before.version + 1, 1, before.nodes.clone(), owner);
+        view.handoff = before.handoff.clone();
+        self.view = Arc::new(view);
+        self.views.fill(Some(self.view.clone()));
+    }
+
     fn is_settled(&self) -> bool {
         self.rig.shards.iter().all(|s| s.heartbeat().era == self.view.handoff.era)
     }
@@ -226,6 +236,38 @@ fn what_was_sent_to_the_old_owner_reaches_the_new_one_in_order() {
     assert_eq!(post.run(client, &format!("GET {tag}")), "$2\r\n12\r\n");
 }
 
+/// Slots pass by SETSLOT, too, and then no era tells which batches are old.
+#[test]
+fn what_goes_back_after_a_setslot_is_not_overtaken() {
+    let (tags, slots): (Vec<String>, Vec<Slot>) = (0..40).map(tag).unzip();
+    let mine = |post: &Post| (0..40).filter(|n| post.owner(slots[*n]) == 0).take(2).collect::<Vec<_>>();
+
+    // a part of a command goes elsewhere: the other part, and what was sent behind it, waits for that
+    let mut post = Post::new(3);
+    let [x, y] = mine(&post)[..] else { panic!("two of many") };
+    let client = post.rig.connect(2, Door::Front);
+    post.send(client, format!("MSET {0} 1 {1} 1\r\n", tags[x], tags[y]).as_bytes());
+    post.send(client, format!("SET {} 2\r\n", tags[x]).as_bytes());
+    post.assign(slots[y], 1);
+    assert!(post.learn(0) && post.deliver(2, 0) && post.deliver(2, 0));
+    post.settle();
+    assert_eq!(post.rig.output(client), "+OK\r\n+OK\r\n");
+    assert_eq!(post.run(client, &format!("GET {}", tags[x])), "$1\r\n2\r\n");
+
+    // a slot is back before its old owner has read what was sent to it in between
+    let mut post = Post::new(3);
+    let client = post.rig.connect(2, Door::Front);
+    post.send(client, format!("APPEND {} 1\r\n", tags[x]).as_bytes());
+    post.send(client, format!("APPEND {} 2\r\n", tags[x]).as_bytes());
+    post.assign(slots[x], 1);
+    assert!(post.learn(0) && post.deliver(2, 0));
+    post.assign(slots[x], 0);
+    assert!(post.learn(0) && post.deliver(2, 0));
+    post.settle();
+    assert_eq!(post.rig.output(client), ":1\r\n:2\r\n");
+    assert_eq!(post.run(client, &format!("GET {}", tags[x])), "$2\r\n12\r\n");
+}
+
 #[test]
 fn a_slot_on_loan_goes_when_it_is_back() {
     let mut post = Post::new(3);
@@ -279,6 +321,13 @@ fn a_slot_with_a_key_on_its_way_goes_when_that_has_arrived() {
     assert!(post.learn(a) && post.learn(b) && post.learn(c));
     assert!(!post.deliver(a, b), "keys are on their way");
     assert_ne!(post.rig.shards[a].heartbeat().era, 1);
+    // were they on their way to the very shard that waits for the slot, neither would ever arrive
+    for (shard, door) in [(b, Door::Own), (c, Door::Front)] {
+        let target = post.rig.connect(shard, door);
+        post.send(target, format!("RESTORE-ASKING {tag}0 0 x\r\n").as_bytes());
+        while post.deliver(c, b) || post.deliver(b, c) {}
+        assert_eq!(post.rig.output(target), "-TRYAGAIN The slot is on its way by a handoff\r\n", "{door:?}");
+    }
     post.settle();
     assert_eq!(post.rig.output(writer), ":2\r\n:2\r\n");
     assert_eq!(post.holders(slot), [b]);
