@@ -67,6 +67,7 @@ impl Host {
                     *newest.lock().expect("a lock") = Some(view);
                 }
             }),
+            ring: Box::new(|| {}),
             failed: Box::new(|why| panic!("{why}")),
         };
         Host { bus: host::start(plan).expect("a bus"), view, shards: options.shards }

@@ -158,6 +158,9 @@ pub const HANDSHAKE_MIN_MS: u64 = 1000;
 /// back after so many.
 pub const FAIL_REPORT_VALIDITY: u64 = 2;
 pub const FAIL_UNDO: u64 = 2;
+/// A slot that was imported is kept for so many node timeouts after its former owner has given up its claim,
+/// should an older packet say otherwise.
+pub const IMPORT_KEPT: u64 = 2;
 /// How long a forgotten node is kept out.
 pub const FORGOTTEN_MS: u64 = 60_000;
 /// A master is not writable for so long after its start.

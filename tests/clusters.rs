@@ -96,6 +96,33 @@ fn a_majority_marks_a_lost_host_as_failed() {
     assert_eq!(agree(&all, 5), before);
 }
 
+/// What test suites do to the bus by DEBUG, at a shard among redis-server nodes.
+#[test]
+fn debug_reaches_the_bus() {
+    let ports = Ports::take();
+    let redis: Vec<Member> = (0..2).map(|i| Member::redis(ports.base + i)).collect();
+    let host = Member::host(ports.base + 4, 2, &["--enable-debug-command", "yes"]);
+    let theirs: Vec<u16> = redis.iter().map(|node| node.ports[0]).collect();
+    let all = [&theirs[..], &host.ports].concat();
+    create(&all);
+    agree(&all, 4);
+    let (own, other) = (host.ports[0], redis[0].ids()[0].clone());
+    assert!(ask(own, "DEBUG CLUSTERLINK KILL up x").starts_with("ERR Unknown node x"));
+    assert!(ask(own, &format!("DEBUG CLUSTERLINK KILL up {other}")).starts_with("ERR Unknown direction up"));
+    assert_eq!(ask(own, &format!("DEBUG CLUSTERLINK KILL all {other}")).trim(), "OK");
+    agree(&all, 4);
+    // MEET: who is not heard is not met
+    let third = Member::redis(ports.base + 2);
+    let meet = || ask(third.ports[0], &format!("CLUSTER MEET 127.0.0.1 {own}"));
+    assert_eq!(ask(own, "DEBUG DROP-CLUSTER-PACKET-FILTER 2").trim(), "OK");
+    assert_eq!(meet().trim(), "OK");
+    see(third.ports[0], "CLUSTER NODES", "a handshake that ended", |text| !text.contains("handshake"));
+    agree(&all, 4);
+    assert_eq!(ask(own, "DEBUG DROP-CLUSTER-PACKET-FILTER -1").trim(), "OK");
+    assert_eq!(meet().trim(), "OK");
+    agree(&[&all[..], &third.ports].concat(), 5);
+}
+
 #[test]
 fn a_host_that_formed_itself_is_joined() {
     let ports = Ports::take();
@@ -109,12 +136,10 @@ fn a_host_that_formed_itself_is_joined() {
     let all = [&first.ports[..], &second.ports].concat();
     agree(&all, 4);
     let any = at(all[0]);
-    for id in second.ids() {
-        let how = ["--cluster-from", "all", "--cluster-to", &id, "--cluster-slots", "40", "--cluster-yes"];
-        cli(&[&["reshard", &any], &how[..]].concat());
-    }
+    cli(&["rebalance", &any, "--cluster-use-empty-masters"]);
     let before = agree(&all, 4);
     assert!(before.iter().all(|line| line.contains('-')), "all have slots: {before:?}");
+    assert!(cli(&["rebalance", &any]).contains("No rebalancing needed"));
 
     second.kill();
     second.launch();

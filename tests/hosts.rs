@@ -61,6 +61,7 @@ impl Host {
                     *newest.lock().expect("a lock") = Some(view);
                 }
             }),
+            ring: Box::new(|| {}),
             failed: Box::new(move |e| *why.lock().expect("a lock") = Some(e)),
         };
         let bus = host::start(host).expect("a bus");
@@ -217,6 +218,7 @@ fn a_nodes_conf_that_is_torn_or_in_use_is_refused() {
             formed: false,
             seed: 1,
             to_shards: Box::new(drop),
+            ring: Box::new(|| {}),
             failed: Box::new(|_| {}),
         };
         host::start(host).map(Running::stop)

@@ -4,6 +4,7 @@ use super::conf::NodeLine;
 use super::handoff::Handoff;
 use super::slots::SlotSet;
 use super::wire::{flag, kind};
+use crate::config::types::EndpointType;
 use crate::slot::{SLOTS, Slot};
 use crate::util::rng::Rng;
 use std::sync::Arc;
@@ -13,6 +14,9 @@ pub type NodeId = [u8; 40];
 
 /// Index of a node in its view.
 pub type NodeIndex = u16;
+
+/// Every slot's owner. Views between which no slot has moved share one table.
+pub type Owners = Arc<[NodeIndex; SLOTS]>;
 
 /// No node owns the slot.
 pub const UNASSIGNED: NodeIndex = NodeIndex::MAX;
@@ -117,6 +121,8 @@ pub struct View {
     /// Reads, and SPUBLISH and the like, are served even when not `ok`.
     pub reads_when_down: bool,
     pub pubsubshard_when_down: bool,
+    /// What redirections name nodes by.
+    pub preferred: EndpointType,
     pub nodes: Vec<Node>,
     /// Sorted.
     pub open: Vec<OpenSlot>,
@@ -124,7 +130,7 @@ pub struct View {
     pub counts: Vec<(u16, BusCounts)>,
     /// What passed between shards of this host last; the owners know of it.
     pub handoff: Arc<Handoff>,
-    owners: Box<[NodeIndex; SLOTS]>,
+    owners: Owners,
     /// The node of each local shard, by shard number.
     locals: Vec<NodeIndex>,
 }
@@ -133,11 +139,15 @@ impl View {
     /// A view of `nodes`; `owner_of` says who owns a slot. Shards whose nodes are strangers to these
     /// have none here.
     pub fn new(version: u64, epoch: u64, nodes: Vec<Node>, owner_of: impl Fn(Slot) -> NodeIndex) -> View {
-        let mut owners = Box::new([UNASSIGNED; SLOTS]);
-        for (slot, owner) in owners.iter_mut().enumerate() {
-            *owner = owner_of(slot as Slot);
-            assert!(*owner == UNASSIGNED || (*owner as usize) < nodes.len(), "owner of slot {slot} exists");
-        }
+        let owners: Owners = Arc::new(std::array::from_fn(|slot| owner_of(slot as Slot)));
+        let ok = !owners.contains(&UNASSIGNED);
+        View { ok, ..View::of_owners(version, epoch, nodes, owners) }
+    }
+
+    /// The same, for owners that are known already. It is not ok.
+    pub fn of_owners(version: u64, epoch: u64, nodes: Vec<Node>, owners: Owners) -> View {
+        let exists = |owner: NodeIndex| owner == UNASSIGNED || (owner as usize) < nodes.len();
+        assert!(owners.iter().all(|owner| exists(*owner)), "every owner is a node");
         let shards = nodes.iter().filter_map(|n| n.local).max().map_or(0, |last| last as usize + 1);
         let mut locals = vec![UNASSIGNED; shards];
         for (i, node) in nodes.iter().enumerate() {
@@ -145,19 +155,31 @@ impl View {
                 locals[shard as usize] = i as NodeIndex;
             }
         }
-        let ok = !owners.contains(&UNASSIGNED);
         View {
             version,
             current_epoch: epoch,
-            ok,
+            ok: false,
             reads_when_down: false,
             pubsubshard_when_down: true,
+            preferred: EndpointType::Ip,
             nodes,
             open: Vec::new(),
             counts: Vec::new(),
             handoff: Arc::default(),
             owners,
             locals,
+        }
+    }
+
+    /// What a redirection names the node by; `local_ip` is the address of ours that the client came to,
+    /// for a node of this host that has no address of its own yet. Empty: the one that the client knows.
+    pub fn endpoint<'n>(&self, node: &'n Node, local_ip: &'n str) -> &'n str {
+        match self.preferred {
+            EndpointType::Ip if node.ip.is_empty() => local_ip,
+            EndpointType::Ip => &node.ip,
+            EndpointType::Hostname if node.hostname.is_empty() => "?",
+            EndpointType::Hostname => &node.hostname,
+            EndpointType::Unknown => "",
         }
     }
 

@@ -72,7 +72,7 @@ impl PlaneAtWork {
             port: *port,
             bus_port: *bus_port,
         };
-        let to_shards = shared.clone();
+        let (to_shards, ring) = (shared.clone(), shared.clone());
         let plan = host::Host {
             live: host.live.clone(),
             path: conf.cluster_config_file.clone(),
@@ -82,6 +82,7 @@ impl PlaneAtWork {
             formed: conf.topology == Topology::Host && conf.join.0.is_empty(),
             seed,
             to_shards: Box::new(move |effect| letters::deliver(&to_shards.letters, effect)),
+            ring: Box::new(move || letters::ring(&ring.letters)),
             failed: Box::new(move |why| drop(events.send(Event::Failed(why)))),
         };
         let running = host::start(plan)?;

@@ -111,7 +111,7 @@ fn elsewhere(at: Place, view: &View, who: Visitor<'_>, slot: Slot) -> Verdict {
         }
         Some(shard) if !own => Verdict::Sibling(shard as usize),
         _ if own && is_copied(at, view, who, slot) => Verdict::Here,
-        _ => Verdict::Refused(redirection("MOVED", slot, node, who.local_ip)),
+        _ => Verdict::Refused(redirection("MOVED", slot, view.endpoint(node, who.local_ip), node)),
     }
 }
 
@@ -138,23 +138,23 @@ pub fn open(at: Place, view: &View, who: Visitor<'_>, slot: Slot, found: Found) 
     if who.moves_keys() || who.names_channels() {
         return Verdict::Here;
     }
-    match view.migrating(at.me, slot) {
+    // a mark that is left from when the slot was ours means nothing while it is another's
+    let ours = view.owner_index(slot) == view.local_index(at.me);
+    match view.migrating(at.me, slot).filter(|_| ours) {
         _ if found.missing == 0 => Verdict::Here,
         Some(_) if found.here > 0 => Verdict::Refused(UNSTABLE),
         Some(to) => match &view.nodes[to as usize] {
             Node { local: Some(shard), .. } if who.door == Door::Front => Verdict::Ask(*shard as usize),
-            to => Verdict::Refused(redirection("ASK", slot, to, who.local_ip)),
+            to => Verdict::Refused(redirection("ASK", slot, view.endpoint(to, who.local_ip), to)),
         },
         None if found.several => Verdict::Refused(UNSTABLE),
         None => Verdict::Here,
     }
 }
 
-/// MOVED or ASK: to a node of this host that has no address of its own yet, by the one that the
-/// client came to.
-pub fn redirection(word: &str, slot: Slot, node: &Node, local_ip: &str) -> ErrReply {
-    let ip = if node.ip.is_empty() { local_ip } else { &node.ip };
-    ErrReply::owned(format!("{word} {slot} {ip}:{}", node.port))
+/// MOVED or ASK, to a node by its [`View::endpoint`].
+pub fn redirection(word: &str, slot: Slot, endpoint: &str, node: &Node) -> ErrReply {
+    ErrReply::owned(format!("{word} {slot} {endpoint}:{}", node.port))
 }
 
 /// As [`of_slot`] for a command with several keys. On an own port they must share a slot; a front
@@ -202,6 +202,7 @@ mod tests {
     use crate::cluster::view::{OpenSlot, UNASSIGNED};
     use crate::command::spec::KeySpec;
     use crate::command::table;
+    use crate::config::types::EndpointType;
     use crate::resp::args::OwnedArgs;
 
     fn view(assigned: bool) -> View {
@@ -237,6 +238,24 @@ mod tests {
             get.spec.keys.iter().map(|k| KeySpec { flags: key::NOT_KEY, ..*k }).collect();
         let spec = Spec { name: "spublish", keys: keys.leak(), flags: flag::PUBSUB, ..*get.spec };
         Visitor { spec: Box::leak(Box::new(spec)), ..get }
+    }
+
+    #[test]
+    fn redirections_name_what_is_preferred() {
+        let at = Place { me: 0, shards: 2, cluster: true, calm: true, copies: None };
+        let mut v = view(true);
+        v.nodes[2].hostname = "c.example".into();
+        let cases = [
+            (EndpointType::Ip, "127.0.0.1", "10.0.0.3"),
+            (EndpointType::Hostname, "?", "c.example"),
+            (EndpointType::Unknown, "", ""),
+        ];
+        for (preferred, sibling, foreign) in cases {
+            v.preferred = preferred;
+            let own = who(Door::Own, "get", None);
+            assert_eq!(of_slot(at, &v, own, 100), refused(&format!("MOVED 100 {sibling}:7002")));
+            assert_eq!(of_slot(at, &v, own, 300), refused(&format!("MOVED 300 {foreign}:7003")));
+        }
     }
 
     fn refused(text: &str) -> Verdict {
@@ -312,9 +331,9 @@ mod tests {
         use Verdict::{Ask, Here, Sibling};
         let open_slot = |slot, importing, peer| OpenSlot { shard: 0, slot, importing, peer };
         let mut v = view(true);
-        // to another host and to the sibling, from both, and one that is ours already
-        v.open = vec![open_slot(5, false, 2), open_slot(6, false, 1)];
-        v.open.extend([100, 300, 7].map(|slot| open_slot(slot, true, 2)));
+        // to others, from them, one that is ours already, and one that was to leave and is to come back
+        v.open = vec![open_slot(5, false, 2), open_slot(6, false, 1), open_slot(302, false, 2)];
+        v.open.extend([100, 300, 7, 302].map(|slot| open_slot(slot, true, 2)));
         v.open.sort_unstable();
         assert!(!v.is_calm(0) && v.is_calm(1));
         let at = place(&v);
@@ -352,6 +371,7 @@ mod tests {
             (asked, 300, none(2), again()),
             (asked, 300, some, again()),
             (asked, 301, all(1), refused("MOVED 301 10.0.0.3:7003")),
+            (asked, 302, none(1), Here),
             (who(Door::Own, "migrate", None), 300, none(1), Here),
             (who(Door::Front, "migrate", None), 300, none(1), moved()),
             (channels(Door::Own), 300, none(1), moved()),

@@ -190,7 +190,10 @@ impl Shard {
         let lost = slots.iter().find(|slot| self.view.local_owner(**slot).is_none());
         let Some(session) = self.clients.get_same(f.ticket.client, f.ticket.generation) else { return };
         let error: ErrReply = match lost.and_then(|slot| Some((*slot, self.view.owner(*slot)?))) {
-            Some((slot, node)) => route::redirection("MOVED", slot, node, &session.caller.local_ip),
+            Some((slot, node)) => {
+                let endpoint = self.view.endpoint(node, &session.caller.local_ip);
+                route::redirection("MOVED", slot, endpoint, node)
+            }
             None => route::UNBOUND,
         };
         let mut reply = Vec::new();

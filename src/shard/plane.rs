@@ -97,6 +97,13 @@ impl Shard {
         Heartbeat { data_age_ms, era: self.settled_era(), ..Heartbeat::default() }
     }
 
+    /// The keys of a slot that are here now, whoever owns it and whatever is under way: no command
+    /// answers that.
+    pub fn keys_in_slot(&self, slot: Slot) -> Vec<&[u8]> {
+        let db = self.ks.db(0);
+        db.keys_in_slot(slot, db.slot_len(slot))
+    }
+
     /// Questions for the plane since the last call.
     pub fn take_questions(&mut self) -> impl Iterator<Item = Question> + '_ {
         self.plane.questions.drain(..)

@@ -161,6 +161,11 @@ impl SlotTable {
     pub fn len(&self) -> usize {
         self.table.len()
     }
+
+    /// In no order, those past their time included.
+    pub fn keys(&self) -> Vec<&[u8]> {
+        self.table.keys(self.table.len())
+    }
 }
 
 /// The whole contents of a database that was cleared.

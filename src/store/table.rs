@@ -351,6 +351,19 @@ impl Table {
         self.buckets.get(b).each(f);
     }
 
+    /// Up to `n` keys.
+    pub fn keys(&self, n: usize) -> Vec<&[u8]> {
+        let mut keys = Vec::with_capacity(n.min(self.len()));
+        for b in 0..self.width() {
+            if keys.len() >= n {
+                break;
+            }
+            self.each_of(b, &mut |entry| keys.push(entry.key()));
+        }
+        keys.truncate(n);
+        keys
+    }
+
     /// Calls `f` with every entry of bucket `b` that has a TTL, without touching the others.
     pub fn each_volatile<'a>(&'a self, b: usize, f: &mut impl FnMut(&'a Entry)) {
         let mut at = Some(self.buckets.get(b));

@@ -88,16 +88,7 @@ impl Db {
 
     /// Up to `n` keys of a slot, those past their time included, as CLUSTER GETKEYSINSLOT answers.
     pub fn keys_in_slot(&self, slot: Slot, n: usize) -> Vec<&[u8]> {
-        let table = self.table(slot);
-        let mut keys = Vec::with_capacity(n.min(table.len()));
-        for b in 0..table.width() {
-            if keys.len() >= n {
-                break;
-            }
-            table.each_of(b, &mut |entry| keys.push(entry.key()));
-        }
-        keys.truncate(n);
-        keys
+        self.table(slot).keys(n)
     }
 
     /// A random key, each as likely as any other; one that is past its time is dealt with as the

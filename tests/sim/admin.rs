@@ -3,9 +3,13 @@
 use super::machine::{BUS, FRONT};
 use super::resp::Value;
 use super::script::{Addr, Port};
+use shoal::cluster::slots::SlotSet;
 use shoal::slot::Slot;
 use std::cell::RefCell;
 use std::rc::Rc;
+
+/// How long MIGRATE may hear nothing of its target.
+const MIGRATE_MS: u64 = 600;
 
 /// A node as a line of CLUSTER NODES shows it.
 #[derive(Clone, Debug)]
@@ -85,28 +89,66 @@ async fn own_lines(port: &Port, doors: &[Addr]) -> Vec<Line> {
     own
 }
 
-/// MIGRATE, by hand: the node that has the key serves nobody meanwhile.
-async fn move_key(port: &Port, office: &Office, key: &str, from: &Addr, to: &Addr) -> bool {
+/// Moves keys from one node to another. What is there already is overwritten if the mover is `sure`.
+async fn move_keys(
+    port: &Port,
+    office: &Office,
+    keys: &[String],
+    (from, to): (&Addr, &Addr),
+    sure: bool,
+) -> bool {
     let foreign = [from, to].iter().any(|addr| office.foreign.borrow().contains(addr));
-    port.hold(from, true).await;
-    let moved = copy_and_delete(port, key, from, to, foreign).await;
-    port.hold(from, false).await;
-    if moved {
+    if !foreign {
+        return migrate(port, keys, (from, to), sure).await;
+    }
+    for key in keys {
+        port.hold(from, true).await;
+        let moved = copy_and_delete(port, key, from, to).await;
+        port.hold(from, false).await;
+        if !moved {
+            return false;
+        }
         port.mark("key moved");
     }
-    moved
+    true
+}
+
+/// MIGRATE: nobody is held up, and no key is ever nowhere.
+async fn migrate(port: &Port, keys: &[String], (from, to): (&Addr, &Addr), sure: bool) -> bool {
+    // one key that is named in its place, or several behind KEYS
+    let place = if let [key] = keys { key } else { "" };
+    let (port_there, patience) = (to.port.to_string(), MIGRATE_MS.to_string());
+    let mut words = vec!["MIGRATE", &to.ip, &port_there, place, "0", &patience];
+    words.extend(sure.then_some("REPLACE"));
+    if place.is_empty() {
+        words.push("KEYS");
+        words.extend(keys.iter().map(String::as_str));
+    }
+    let words: Vec<Vec<u8>> = words.into_iter().map(|word| word.as_bytes().to_vec()).collect();
+    let reply = port.call_raw(from, vec![words]).await.map(|mut replies| replies.pop().expect("a reply"));
+    match reply {
+        Ok(Value::Status(_)) => {
+            port.mark("key moved by MIGRATE");
+            true
+        }
+        Ok(_) => {
+            port.mark("MIGRATE failed");
+            false
+        }
+        Err(_) => false,
+    }
 }
 
 fn line(words: &[&[u8]]) -> Vec<Vec<u8>> {
     words.iter().map(|word| word.to_vec()).collect()
 }
 
-/// DUMP and RESTORE, or GET and SET where one of the two is no Shoal host.
-async fn copy_and_delete(port: &Port, key: &str, from: &Addr, to: &Addr, foreign: bool) -> bool {
+/// What MIGRATE does, where one of the two is no Shoal host: the node that has the key serves nobody
+/// meanwhile.
+async fn copy_and_delete(port: &Port, key: &str, from: &Addr, to: &Addr) -> bool {
     let asking = || line(&[b"ASKING"]);
     let key = key.as_bytes();
-    let read: &[u8] = if foreign { b"GET" } else { b"DUMP" };
-    let read = vec![asking(), line(&[read, key])];
+    let read = vec![asking(), line(&[b"GET", key])];
     let Some(found) = port.call_raw(from, read).await.ok().and_then(|mut r| r.pop()) else { return false };
     let value = match found {
         Value::Bulk(Some(value)) => value,
@@ -114,11 +156,7 @@ async fn copy_and_delete(port: &Port, key: &str, from: &Addr, to: &Addr, foreign
         Value::Bulk(None) => return true,
         _ => return false,
     };
-    let write = match foreign {
-        true => line(&[b"SET", key, &value]),
-        false => line(&[b"RESTORE", key, b"0", &value, b"REPLACE"]),
-    };
-    let written = port.call_raw(to, vec![asking(), write]).await;
+    let written = port.call_raw(to, vec![asking(), line(&[b"SET", key, &value])]).await;
     if !written.is_ok_and(|replies| replies[1].is_ok()) {
         return false;
     }
@@ -154,11 +192,13 @@ async fn move_slot(
         if keys.is_empty() {
             break;
         }
-        for key in keys {
-            if left == 0 || !move_key(port, office, &key, &from.addr, &to.addr).await {
+        // one by one, or as many as there are
+        let most = 1 + port.below(keys.len());
+        for some in keys.chunks(most) {
+            if left < some.len() || !move_keys(port, office, some, (&from.addr, &to.addr), true).await {
                 return false;
             }
-            left -= 1;
+            left -= some.len();
         }
     }
     if left == 0 {
@@ -244,6 +284,10 @@ pub async fn mover(port: Rc<Port>, office: Rc<Office>) {
         if from.id == to.id || last {
             continue;
         }
+        if from.addr.ip == to.addr.ip && port.below(4) > 0 {
+            hand_over(&port, &office, slot, from, to).await;
+            continue;
+        }
         let steps = if office.careless && port.below(8) == 0 { port.below(3) } else { usize::MAX };
         office.busy.borrow_mut().push(slot);
         // redis-cli refuses to reshard while a slot is open
@@ -257,15 +301,40 @@ pub async fn mover(port: Rc<Port>, office: Rc<Office>) {
                 office.open.borrow_mut().push(slot);
             }
         }
-        if (!moved || open) && port.below(2) == 0 && fix_slot(&port, &office, slot).await {
+        if (!moved || open) && port.below(2) == 0 && fix_slot(&port, &office, slot, false).await {
             office.open.borrow_mut().retain(|s| *s != slot);
         }
         office.busy.borrow_mut().retain(|busy| *busy != slot);
     }
 }
 
-/// `redis-cli --cluster fix`, for one slot: whether it is closed everywhere then.
-pub async fn fix_slot(port: &Port, office: &Office, slot: Slot) -> bool {
+/// CLUSTER HANDOFF, of this slot and perhaps of all that its node has and nobody is at work on: it is done
+/// as a whole, or not at all.
+async fn hand_over(port: &Port, office: &Office, slot: Slot, from: &Line, to: &Line) {
+    let free = |slot: &Slot| !office.busy.borrow().contains(slot) && !office.open.borrow().contains(slot);
+    let mut slots: Vec<Slot> = vec![slot];
+    if port.below(3) == 0 {
+        slots.extend(office.slots.iter().copied().filter(|other| *other != slot && from.owns(*other)));
+    }
+    slots.retain(free);
+    if slots.is_empty() {
+        return;
+    }
+    office.busy.borrow_mut().extend(&slots);
+    let words: Vec<String> = slots.iter().map(Slot::to_string).collect();
+    let door = if port.below(2) == 0 { from.addr.clone() } else { front(&from.addr.ip) };
+    let reply = port.call(&door, &format!("CLUSTER HANDOFF {} {}", words.join(" "), to.id)).await;
+    match reply {
+        Ok(value) if value.is_ok() => port.mark("slots handed to a sibling"),
+        Ok(_) => port.mark("handoff refused"),
+        Err(_) => {}
+    }
+    office.busy.borrow_mut().retain(|busy| !slots.contains(busy));
+}
+
+/// `redis-cli --cluster fix`, for one slot: whether it is closed everywhere then. `adopts` when the bus has
+/// had its time to find an owner.
+pub async fn fix_slot(port: &Port, office: &Office, slot: Slot, adopts: bool) -> bool {
     let doors = office.doors.borrow().clone();
     let own = own_lines(port, &doors).await;
     if own.len() < doors.len() {
@@ -279,14 +348,18 @@ pub async fn fix_slot(port: &Port, office: &Office, slot: Slot) -> bool {
         return true;
     }
     let owners: Vec<&Line> = own.iter().filter(|line| line.owns(slot)).collect();
+    if adopts && owners.is_empty() {
+        adopt(port, slot, &importing).await;
+    }
     // none, or several: the bus has to settle that first
     let [owner] = owners[..] else { return false };
-    let moving = migrating.first().filter(|line| line.id == owner.id);
+    let moving = migrating.iter().find(|line| line.id == owner.id);
     let target = importing.iter().find(|line| line.id != owner.id);
     if let (Some(&from), Some(&to)) = (moving, target) {
         let done = move_slot(port, office, slot, (from, to), &own, usize::MAX).await;
-        if done {
-            port.mark("open slot fixed");
+        match done {
+            true => port.mark("open slot fixed"),
+            false => serve(port, slot, to, owner).await,
         }
         return done && importing.len() == 1;
     }
@@ -301,7 +374,7 @@ pub async fn fix_slot(port: &Port, office: &Office, slot: Slot) -> bool {
                     let del = vec![line_of("ASKING"), line_of(&format!("DEL {key}"))];
                     port.call_raw(&line.addr, del).await.is_ok()
                 }
-                false => move_key(port, office, &key, &line.addr, &owner.addr).await,
+                false => move_keys(port, office, &[key], (&line.addr, &owner.addr), false).await,
             };
             if !fixed {
                 serve(port, slot, line, owner).await;
@@ -319,9 +392,10 @@ pub async fn fix_slot(port: &Port, office: &Office, slot: Slot) -> bool {
     closed
 }
 
-/// Who imports a slot believes nobody that claims it. When it has seen the owner that it knew become a
-/// replica, the slot is unassigned in its table, and it serves none of the keys that it has in it; then
-/// redis-cli sets the owner by hand, and tries again.
+/// A node with Redis's rules that imports a slot believes nobody that claims it. When it knows no owner,
+/// or has seen the one that it knew become a replica, the slot is unassigned in its table, and it serves
+/// none of the keys that it has in it, nor takes any; then redis-cli sets the owner by hand, and tries
+/// again.
 async fn serve(port: &Port, slot: Slot, importer: &Line, owner: &Line) {
     let table = nodes(port, &importer.addr).await;
     if !table.is_empty() && !table.iter().any(|line| line.owns(slot)) {
@@ -332,15 +406,53 @@ async fn serve(port: &Port, slot: Slot, importer: &Line, owner: &Line) {
     }
 }
 
+/// A slot that no node says is its own, for who had it last has forgotten that in a crash, goes to the node
+/// that has most of its keys.
+async fn find_owner(port: &Port, slot: Slot, own: &[Line]) {
+    let lines: Vec<&Line> = own.iter().collect();
+    let Some(to) = holder(port, slot, &lines).await else { return };
+    if port.ok(&to.addr, &format!("CLUSTER SETSLOT {slot} NODE {}", to.id)).await {
+        let _ = port.call(&to.addr, "CLUSTER BUMPEPOCH").await;
+        port.mark("slot that nobody claims given an owner");
+    }
+}
+
+/// Nodes that import a slot from each other, for one of them has forgotten in a crash that it was there
+/// already, believe nobody that claims it, and claim it not. redis-cli gives it to who has most of its keys.
+async fn adopt(port: &Port, slot: Slot, importing: &[&Line]) {
+    if let Some(to) = holder(port, slot, importing).await
+        && port.ok(&to.addr, &format!("CLUSTER SETSLOT {slot} NODE {}", to.id)).await
+    {
+        port.mark("slot without an owner adopted");
+    }
+}
+
+/// The one of these masters that has most keys of a slot.
+async fn holder<'a>(port: &Port, slot: Slot, lines: &[&'a Line]) -> Option<&'a Line> {
+    let mut most: Option<(usize, &Line)> = None;
+    for line in lines.iter().filter(|line| line.serves()) {
+        let keys = keys_in(port, &line.addr, slot).await?.len();
+        if most.is_none_or(|(count, _)| count < keys) {
+            most = Some((keys, line));
+        }
+    }
+    most.map(|(_, line)| line)
+}
+
 fn line_of(text: &str) -> Vec<Vec<u8>> {
     text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// Closes every open slot.
-pub async fn fix(port: Rc<Port>, office: Rc<Office>) {
-    let mut quiet = 0;
+/// Rounds of fixing until slots without an owner are given one: some node timeouts.
+const PATIENCE: usize = 30;
+
+/// Closes every open slot. What nobody claims is given an owner when a crash may have made nodes forget what
+/// was theirs: SETSLOT is answered when it is in the file, not on the disk, as with Redis.
+pub async fn fix(port: Rc<Port>, office: Rc<Office>, forgot: bool) {
+    let (mut quiet, mut rounds) = (0, 0);
     // nothing open twice in a row: an answer may be older than what another node has just been told
     while quiet < 2 {
+        rounds += 1;
         let doors = office.doors.borrow().clone();
         let own = own_lines(&port, &doors).await;
         let mut open: Vec<Slot> = own
@@ -350,9 +462,21 @@ pub async fn fix(port: Rc<Port>, office: Rc<Office>) {
             .collect();
         open.sort_unstable();
         open.dedup();
-        quiet = if open.is_empty() && own.len() == doors.len() { quiet + 1 } else { 0 };
+        let mut lost = SlotSet::new();
+        if forgot && own.len() == doors.len() {
+            lost = SlotSet::all();
+            own.iter().flat_map(|line| &line.slots).for_each(|(from, to)| {
+                (*from..=*to).for_each(|slot| _ = lost.remove(slot));
+            });
+            open.iter().for_each(|slot| _ = lost.remove(*slot));
+        }
+        let done = open.is_empty() && lost.is_empty() && own.len() == doors.len();
+        quiet = if done { quiet + 1 } else { 0 };
+        for slot in lost.iter().filter(|_| rounds > PATIENCE) {
+            find_owner(&port, slot, &own).await;
+        }
         for slot in open {
-            fix_slot(&port, &office, slot).await;
+            fix_slot(&port, &office, slot, rounds > PATIENCE).await;
         }
         port.sleep(100).await;
     }
@@ -391,13 +515,22 @@ pub async fn remove(port: Rc<Port>, office: Rc<Office>, leaving: Vec<Addr>, done
     for at in &leaving {
         let own = own_lines(&port, std::slice::from_ref(at)).await;
         let Some(line) = own.first() else { return };
+        // nor does redis-cli reshard while a slot is open: a node that gives its last slot away becomes a
+        // replica, and forgets what it has imported
+        if !office.open.borrow().is_empty() || !line.importing.is_empty() {
+            return;
+        }
         let lines = nodes(&port, at).await;
         let others: Vec<&Line> =
             lines.iter().filter(|other| other.serves() && !leaving.contains(&other.addr)).collect();
         let Some(&to) = others.first() else { return };
         // few by now: who leaves has never had many
         for slot in line.slots.iter().flat_map(|(from, to)| *from..=*to) {
-            if !move_slot(&port, &office, slot, (line, to), &lines, usize::MAX).await {
+            office.busy.borrow_mut().push(slot);
+            let moved = move_slot(&port, &office, slot, (line, to), &lines, usize::MAX).await;
+            office.busy.borrow_mut().retain(|busy| *busy != slot);
+            if !moved {
+                office.open.borrow_mut().push(slot);
                 return;
             }
         }

@@ -68,6 +68,11 @@ impl World {
     }
 
     fn break_one(&mut self, m: usize) {
+        let talks = self.talks.of(m);
+        if !talks.is_empty() && self.rng.below(2) == 0 {
+            let talk = talks[self.rng.below(talks.len() as u64) as usize];
+            return self.break_talk(talk);
+        }
         let links: Vec<_> = self.machines[m].links.keys().copied().collect();
         if !links.is_empty() {
             let link = links[self.rng.below(links.len() as u64) as usize];

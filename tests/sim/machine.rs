@@ -54,6 +54,8 @@ pub struct Disk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     pub machine: usize,
+    /// Whose link it was: a later process may name another one alike.
+    pub life: u64,
     pub link: LinkId,
 }
 

@@ -6,9 +6,10 @@
 //!     SHOAL_SIM=1000-4000 cargo test --test sim   # many
 //!     SHOAL_LONG=1 cargo test --test sim          # thousands, and the large cluster
 //!
-//! - [`world`]: virtual time, and what happens in it; [`machine`], [`net`], [`faults`].
+//! - [`world`]: virtual time, and what happens in it; [`machine`], [`net`], [`talks`], [`faults`].
 //! - [`shoal_host`]: our host; [`redis`]: a node that keeps Redis's rules, told anew.
-//! - [`script`]: how [`clients`] and [`admin`]s wait; [`history`]: what clients may see.
+//! - [`script`]: how [`clients`] and [`admin`]s wait; [`history`]: what clients may see; [`keys`]: where
+//!   keys are.
 //! - [`checks`]: what holds at every step; [`peace`]: what holds in the end.
 //! - [`marks`]: rare branches, and whether they were hit.
 //! - [`scenario`]: one seed. [`crowd`]: many nodes, for figures.
@@ -19,6 +20,7 @@ mod clients;
 mod crowd;
 mod faults;
 mod history;
+mod keys;
 mod machine;
 mod marks;
 mod net;
@@ -28,6 +30,7 @@ mod resp;
 mod scenario;
 mod script;
 mod shoal_host;
+mod talks;
 mod world;
 
 use marks::Marks;
@@ -37,7 +40,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-const SEEDS: Range<u64> = 0..200;
+const SEEDS: Range<u64> = 0..300;
 const LONG: Range<u64> = 0..4000;
 
 /// The seeds of this run; whether they were asked for one by one.
@@ -92,7 +95,7 @@ fn peace_follows_storms() {
     println!("{count} seeds, {acknowledged} writes acknowledged, {read} reads checked, {seconds} s");
     assert!(failed.is_empty(), "failed: {}", replay(&failed));
     if !chosen {
-        assert_eq!(marks.missing(), [""; 0], "no seed has hit these marks");
+        assert_eq!(marks.missing(seeds == LONG), [""; 0], "no seed has hit these marks");
     }
 }
 

@@ -115,14 +115,15 @@ impl World {
         target.accepted += 1;
         let inbound = LinkId::inbound(target.accepted);
         let delay = self.delay();
-        let wire = |machine, link, last, place| {
-            let (peer, stuck) = (End { machine, link }, VecDeque::new());
+        let lives = [m, to].map(|machine| (machine, self.machines[machine].life));
+        let wire = |(machine, life), link, last, place| {
+            let (peer, stuck) = (End { machine, life, link }, VecDeque::new());
             Wire { peer, last, stuck, place, used: false }
         };
         let place = Some((dial.ip.clone(), dial.port));
         let (from_ip, last) = (self.machines[m].ip.clone(), self.now + delay);
-        self.machines[to].links.insert(inbound, wire(m, dial.link, last, None));
-        self.machines[m].links.insert(dial.link, wire(to, inbound, last, place));
+        self.machines[to].links.insert(inbound, wire(lives[0], dial.link, last, None));
+        self.machines[m].links.insert(dial.link, wire(lives[1], inbound, last, place));
         self.at(delay, to, Event::Accepted { link: inbound, local, from: from_ip, to: dial.ip });
         let back = self.delay();
         self.at(delay + back, m, Event::Connected(dial.link));
@@ -174,7 +175,7 @@ impl World {
         // one behind the other, whatever each of them takes
         wire.last = wire.last.max(self.now + delay);
         let (at, peer) = (wire.last - self.now, wire.peer);
-        self.at(at, peer.machine, Event::Parcel(peer.link, parcel));
+        self.deliver(at, peer, parcel);
     }
 
     /// This side closes a link.
@@ -191,7 +192,7 @@ impl World {
         let Some(wire) = self.machines[m].links.get(&link) else { return };
         let peer = wire.peer;
         self.at(0, m, Event::Parcel(link, Parcel::End));
-        self.at(0, peer.machine, Event::Parcel(peer.link, Parcel::End));
+        self.deliver(0, peer, Parcel::End);
     }
 
     /// All links of a machine, whose process is gone.
@@ -207,7 +208,7 @@ impl World {
         for (m, peer) in std::mem::take(&mut self.net.widows) {
             assert!(cut.contains(&(m, peer.machine)), "widows are of links that were cut");
             let delay = self.delay();
-            self.at(delay, peer.machine, Event::Parcel(peer.link, Parcel::End));
+            self.deliver(delay, peer, Parcel::End);
         }
         for m in 0..self.machines.len() {
             let held = self.machines[m].links.iter().filter(|(_, wire)| !wire.stuck.is_empty());

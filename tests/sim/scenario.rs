@@ -205,8 +205,8 @@ impl Run {
         let office = self.office.clone();
         self.world.run(3 * TIMEOUT);
         self.world.perform(120_000, |port| admin::tidy(port, office, ids));
-        let office = self.office.clone();
-        self.world.perform(120_000, |port| admin::fix(port, office));
+        let (office, forgot) = (self.office.clone(), self.world.forgot);
+        self.world.perform(120_000, |port| admin::fix(port, office, forgot));
         self.until_agreed(60 * TIMEOUT, "peace");
         self.world.look_for_keys();
         let history = self.world.history.clone();

@@ -1,7 +1,6 @@
 //! A Shoal host: the real plane at its real desk, real shards, and nothing else.
 
 use super::machine::{FRONT, own_port};
-use super::resp;
 use shoal::cluster::conf::Conf;
 use shoal::cluster::plane::{Effect, LocalSetup};
 use shoal::cluster::slots::SlotSet;
@@ -11,7 +10,7 @@ use shoal::config::{Config, ConfigError, Directive};
 use shoal::session::Door;
 use shoal::shard::desk::{Desk, Fittings, Mail, Order, Progress};
 use shoal::shard::plane::{Answered, Letters, Question, deliver};
-use shoal::shard::{Input, Now, Setup, Shard, Ticks};
+use shoal::shard::{Now, Setup, Shard, Ticks};
 use shoal::slot::Slot;
 use shoal::store::Hasher;
 use std::sync::{Arc, Mutex};
@@ -192,25 +191,9 @@ impl ShoalHost {
         client.expect("room for a client")
     }
 
-    /// Commands that need nobody else, on a connection of their own.
-    pub fn ask(&mut self, l: usize, lines: &[String], now: Now) -> Vec<resp::Value> {
-        let client = self.open(l, false, "10.9.9.9", "10.9.9.9", now);
-        let mut bytes = Vec::new();
-        lines.iter().for_each(|line| {
-            resp::request(&line.split(' ').collect::<Vec<_>>(), &mut bytes);
-        });
-        let shard = &mut self.shards[l];
-        shard.turn(&mut [Input::new(client, &bytes)], now);
-        let mut out = Vec::new();
-        shard.take_output(client, &mut out);
-        shard.close(client);
-        resp::parse_all(&out)
-    }
-
     /// The keys that a shard holds in these slots.
-    pub fn keys(&mut self, l: usize, slots: &[Slot], now: Now) -> Vec<String> {
-        let lines: Vec<String> =
-            slots.iter().map(|slot| format!("CLUSTER GETKEYSINSLOT {slot} 1000")).collect();
-        self.ask(l, &lines, now).iter().flat_map(resp::Value::texts).collect()
+    pub fn keys(&self, l: usize, slots: &[Slot]) -> Vec<String> {
+        let keys = slots.iter().flat_map(|slot| self.shards[l].keys_in_slot(*slot));
+        keys.map(|key| String::from_utf8_lossy(key).into_owned()).collect()
     }
 }

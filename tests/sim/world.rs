@@ -4,13 +4,14 @@
 
 use super::checks::Checks;
 use super::history::History;
-use super::machine::{BUS, Body, Clock, Disk, FRONT, Machine, Parcel, own_port};
+use super::machine::{BUS, Body, Clock, Disk, End, FRONT, Machine, Parcel, own_port};
 use super::marks::Marks;
 use super::net::{Dial, Net};
 use super::redis::RedisNode;
 use super::resp;
 use super::script::{Addr, Broken, Port, Replies, Script, Wish};
 use super::shoal_host::{ShoalHost, Start};
+use super::talks::{TalkEvent, Talks};
 use shoal::cluster::conf;
 use shoal::cluster::plane::LinkId;
 use shoal::cluster::slots::SlotSet;
@@ -19,6 +20,7 @@ use shoal::config::Config;
 use shoal::limits;
 use shoal::shard::desk::{Event as LinkEvent, Mail, Progress};
 use shoal::shard::mail::Mail as SiblingMail;
+use shoal::shard::moving::LinkOrder;
 use shoal::shard::{Input, Now};
 use shoal::slot::Slot;
 use shoal::util::rng::Rng;
@@ -45,6 +47,8 @@ pub enum Event {
         mail: SiblingMail,
     },
     ToDesk(Mail),
+    /// Of a core's talk with a client port elsewhere, at either end.
+    Talk(usize, TalkEvent),
     Written,
     Saved,
     Dial(Dial),
@@ -72,7 +76,7 @@ impl Event {
     /// The core that it is for.
     fn core(&self, world: &World) -> Option<usize> {
         match self {
-            Event::Core(l) | Event::Bell(l) | Event::Mail { to: l, .. } => Some(*l),
+            Event::Core(l) | Event::Bell(l) | Event::Mail { to: l, .. } | Event::Talk(l, _) => Some(*l),
             Event::Call(id) => world.calls.get(id).map(|call| call.core),
             _ => None,
         }
@@ -81,7 +85,7 @@ impl Event {
 
 /// Whom an event is for.
 #[derive(Clone, Copy)]
-enum Place {
+pub enum Place {
     Machine { m: usize, life: u64 },
     World,
 }
@@ -122,9 +126,10 @@ pub struct World {
     pub rng: Rng,
     pub machines: Vec<Machine>,
     pub by_ip: BTreeMap<String, usize>,
-    queue: BTreeMap<(u64, u64), (Place, Event)>,
+    pub queue: BTreeMap<(u64, u64), (Place, Event)>,
     scheduled: u64,
     pub net: Net,
+    pub talks: Talks,
     calls: BTreeMap<u64, Call>,
     /// By machine, core and connection.
     sessions: BTreeMap<(usize, usize, u32), u64>,
@@ -133,7 +138,9 @@ pub struct World {
     /// Nodes that listen to one script only.
     held: BTreeMap<usize, usize>,
     pub history: Rc<RefCell<History>>,
-    slots: Vec<Slot>,
+    pub slots: Vec<Slot>,
+    /// By machine and slot: keys that a shard has borrowed of another.
+    pub borrowed: BTreeMap<(usize, Slot), Vec<String>>,
     pub checks: Checks,
     pub marks: Marks,
     pub trace: u64,
@@ -141,6 +148,8 @@ pub struct World {
     pub stormy: bool,
     /// Faults that cost memory or knowledge are allowed: keys may be lost by the rules.
     pub harsh: bool,
+    /// A crash has undone what was in nodes.conf, and not on the disk.
+    pub forgot: bool,
     pub config: Config,
     /// Say on stderr what happens.
     telling: bool,
@@ -159,6 +168,7 @@ impl World {
             queue: BTreeMap::new(),
             scheduled: 0,
             net: Net::new(),
+            talks: Talks::default(),
             calls: BTreeMap::new(),
             sessions: BTreeMap::new(),
             called: 0,
@@ -166,11 +176,13 @@ impl World {
             held: BTreeMap::new(),
             history: Rc::new(RefCell::new(history)),
             slots,
+            borrowed: BTreeMap::new(),
             checks: Checks::default(),
             marks: Marks::default(),
             trace: 0,
             stormy: false,
             harsh,
+            forgot: false,
             config: Config { cluster_node_timeout: TIMEOUT, ..Config::default() },
             telling: std::env::var_os("SHOAL_TELL").is_some(),
         }
@@ -193,6 +205,12 @@ impl World {
         self.push(delay, place, event);
     }
 
+    /// A parcel arrives at the end of a link, if the process lives that has opened it.
+    pub fn deliver(&mut self, delay: u64, end: End, parcel: Parcel) {
+        let place = Place::Machine { m: end.machine, life: end.life };
+        self.push(delay, place, Event::Parcel(end.link, parcel));
+    }
+
     pub fn later(&mut self, delay: u64, event: Event) {
         self.push(delay, Place::World, event);
     }
@@ -201,7 +219,7 @@ impl World {
         self.trace = (self.trace.rotate_left(5) ^ n).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 
-    fn note_bytes(&mut self, bytes: &[u8]) {
+    pub fn note_bytes(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.note(u64::from_le_bytes(*word)));
         rest.iter().for_each(|byte| self.note(*byte as u64));
@@ -271,11 +289,8 @@ impl World {
             }
             Event::Core(l) => self.core_tick(m, l),
             Event::Bell(l) => self.bell(m, l),
-            Event::Mail { to, from, mail } => {
-                let now = self.shard_now(m);
-                self.shard(m, to).mail(from, mail, now);
-                self.settle_core(m, to);
-            }
+            Event::Mail { to, from, mail } => self.open_mail(m, to, from, mail),
+            Event::Talk(l, event) => self.hear_talk(m, l, event),
             Event::ToDesk(mail) => {
                 let now = self.clock(m);
                 if let Some(host) = self.machines[m].shoal_mut() {
@@ -422,11 +437,14 @@ impl World {
         let machine = &mut self.machines[m];
         let disk = std::mem::take(&mut machine.disk);
         let newest = disk.writing.map(|(_, text)| text).or(disk.cached);
+        self.forgot |= newest.is_some() && !torn;
         machine.disk.text = newest.filter(|_| torn).or(disk.text);
         machine.up = false;
         machine.life += 1;
         machine.stalled = 0;
         self.break_links(m);
+        self.break_talks(m);
+        self.borrowed.retain(|(machine, _), _| *machine != m);
         let broken: Vec<u64> =
             self.calls.iter().filter(|(_, call)| call.machine == Some(m)).map(|(id, _)| *id).collect();
         for id in broken {
@@ -501,7 +519,7 @@ impl World {
         self.settle(m);
     }
 
-    fn shard(&mut self, m: usize, l: usize) -> &mut shoal::shard::Shard {
+    pub fn shard(&mut self, m: usize, l: usize) -> &mut shoal::shard::Shard {
         &mut self.machines[m].shoal_mut().expect("a host with shards").shards[l]
     }
 
@@ -509,10 +527,13 @@ impl World {
         let every = self.machines[m].clock.lasts(1000 / limits::TICKS_A_SECOND);
         self.at(every, m, Event::Core(l));
         let now = self.shard_now(m);
-        self.watching_losses(m, l, |world| world.shard(m, l).tick(now));
+        self.watching_losses(m, l, Vec::new(), |world| world.shard(m, l).tick(now));
+        self.beat(m, l);
+    }
+
+    fn beat(&mut self, m: usize, l: usize) {
         let beat = self.shard(m, l).heartbeat();
         self.at(0, m, Event::ToDesk(Mail::Heartbeat { local: l, beat }));
-        self.settle_core(m, l);
     }
 
     /// Hosts without shards have nobody else to say that all is well.
@@ -531,39 +552,7 @@ impl World {
         if host.shards.is_empty() {
             return;
         }
-        self.watching_losses(m, l, |world| world.shard(m, l).letters(letters, now));
-        self.settle_core(m, l);
-    }
-
-    /// Does something by which a shard may drop keys of slots that it has lost, and books them.
-    fn watching_losses(&mut self, m: usize, l: usize, act: impl FnOnce(&mut World)) {
-        let host = self.machines[m].shoal_mut().expect("a host with shards");
-        let lost = &host.lost[l];
-        let slots: Vec<Slot> = self.slots.iter().copied().filter(|slot| lost.contains(*slot)).collect();
-        if slots.is_empty() {
-            host.lost[l].clear();
-            return act(self);
-        }
-        let now = self.shard_now(m);
-        let keys = |world: &mut World| {
-            world.machines[m].shoal_mut().expect("a host with shards").keys(l, &slots, now)
-        };
-        let before = keys(self);
-        act(self);
-        let after = keys(self);
-        for key in before.iter().filter(|key| !after.contains(key)) {
-            self.drop_key(m, key, "dirty slot dropped");
-        }
-        if after.is_empty() {
-            self.machines[m].shoal_mut().expect("a host with shards").lost[l].clear();
-        }
-    }
-
-    fn drop_key(&mut self, m: usize, key: &str, mark: &'static str) {
-        self.tell_of(|| format!("{m} drops {key}"));
-        assert!(self.harsh, "{key} was dropped by machine {m}, and nothing had gone wrong");
-        self.marks.hit(mark);
-        self.history.borrow_mut().lose(key);
+        self.watching_losses(m, l, Vec::new(), |world| world.shard(m, l).letters(letters, now));
     }
 
     fn tell(&mut self, m: usize, event: LinkEvent<'_>) {
@@ -652,15 +641,8 @@ impl World {
         }
     }
 
-    /// A foreign replica, which has copied nothing, serves these slots now.
-    fn lose_slots(&mut self, slots: &[Slot]) {
-        let keys = self.history.borrow().keys();
-        let gone = |key: &&String| slots.contains(&shoal::slot::key_slot(key.as_bytes()));
-        keys.iter().filter(gone).for_each(|key| self.history.borrow_mut().lose(key));
-    }
-
     /// Takes from a core what its last turn has left: mail, questions, output.
-    fn settle_core(&mut self, m: usize, l: usize) {
+    pub fn settle_core(&mut self, m: usize, l: usize) {
         let now = self.shard_now(m);
         let shard = self.shard(m, l);
         while shard.has_chores() {
@@ -668,12 +650,14 @@ impl World {
         }
         drop(shard.take_garbage());
         let mail: Vec<(usize, SiblingMail)> = shard.take_mail().collect();
+        let orders: Vec<LinkOrder> = shard.take_link_orders().collect();
         let mut news = Vec::new();
         shard.take_news(&mut news);
+        if shard.beats_early() {
+            self.beat(m, l);
+        }
         for (to, mail) in mail {
-            if matches!(mail, SiblingMail::Borrow { .. }) {
-                self.marks.hit("command over several shards");
-            }
+            self.note_mail(m, &mail);
             self.at(0, m, Event::Mail { to, from: l, mail });
         }
         let host = self.machines[m].shoal_mut().expect("a host with shards");
@@ -683,6 +667,7 @@ impl World {
         for client in news {
             self.take_output(m, l, client);
         }
+        orders.into_iter().for_each(|order| self.order_talk(m, l, order));
     }
 
     // calls
@@ -692,6 +677,9 @@ impl World {
         let shard = self.shard(m, l);
         if shard.take_output(client, &mut out) {
             shard.sent(client);
+        }
+        if let Some(source) = self.talks.source(m, l, client) {
+            return self.answer_talk(source, out);
         }
         let Some(&id) = self.sessions.get(&(m, l, client)) else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -861,28 +849,6 @@ impl World {
                 }
                 true
             }
-        }
-    }
-
-    // keys
-
-    /// All keys that a machine holds.
-    fn keys_of(&mut self, m: usize) -> Vec<String> {
-        let (now, slots) = (self.shard_now(m), self.slots.clone());
-        match &mut self.machines[m].body {
-            Body::Redis(node) => node.keys(),
-            Body::Shoal(host) => (0..host.shards.len()).flat_map(|l| host.keys(l, &slots, now)).collect(),
-        }
-    }
-
-    /// A key that was acknowledged, and not lost with a memory, exists somewhere.
-    pub fn look_for_keys(&mut self) {
-        let mut there = BTreeSet::new();
-        for m in (0..self.machines.len()).filter(|m| self.machines[*m].up).collect::<Vec<_>>() {
-            there.extend(self.keys_of(m));
-        }
-        for key in self.history.borrow().kept() {
-            assert!(there.contains(&key), "{key} is nowhere\n{}", self.show());
         }
     }
 }

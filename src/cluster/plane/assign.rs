@@ -7,12 +7,14 @@
 use super::Plane;
 use super::commands::{Outcome, text};
 use super::effect::Answer;
+use super::local::Former;
 use super::node::Key;
 use super::out::Want;
 use crate::cluster::slots::SlotSet;
 use crate::resp::Args;
 use crate::slot::{SLOTS, Slot};
 use crate::util::num::parse_i64;
+use std::collections::BTreeMap;
 
 const NOT_A_MASTER: &str = "ERR Target node is not a master";
 
@@ -168,6 +170,14 @@ impl Plane {
         Ok(())
     }
 
+    /// Slots pass between siblings: whose claims to them are old news is news for the new owner.
+    pub(super) fn pass_taken(&mut self, from: usize, to: usize, slots: &SlotSet) {
+        let taken = std::mem::take(&mut self.locals[from].taken).into_iter();
+        let (mut passed, kept): (BTreeMap<_, _>, _) = taken.partition(|(slot, _)| slots.contains(*slot));
+        self.locals[from].taken = kept;
+        self.locals[to].taken.append(&mut passed);
+    }
+
     /// Binds one slot to a node, and makes a replica of a master that gave its last one away.
     fn hand_over(&mut self, l: usize, slot: Slot, to: Key) {
         let (g, own) = (self.locals[l].group, self.locals[l].key);
@@ -175,17 +185,20 @@ impl Plane {
         if owner == Some(to) {
             return;
         }
-        if to == own && owner.is_some_and(|owner| self.groups[g][owner].local.is_some()) {
+        if to == own
+            && let Some(sibling) = owner.and_then(|owner| self.groups[g][owner].local)
+        {
             // the sibling hears of it as it would by our PONG
-            self.seize(g, own, &[slot].into_iter().collect());
-            return;
+            let slot = [slot].into_iter().collect();
+            self.seize(g, own, &slot);
+            return self.pass_taken(sibling, l, &slot);
         }
         self.groups[g].del_slot(slot);
         self.groups[g].add_slot(to, slot);
         self.groups[g].unclaimed.remove(slot);
         self.locals[l].taken.remove(&slot);
         if let Some(owner) = owner.filter(|_| to == own) {
-            self.locals[l].taken.insert(slot, owner);
+            self.locals[l].taken.insert(slot, Former { owner, gave_up: None });
         }
         let left = self.me(l).owned == 0 && owner == Some(own);
         if left && self.conf.cluster_allow_replica_migration {

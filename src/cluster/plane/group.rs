@@ -6,7 +6,7 @@
 use super::effect::LinkId;
 use super::node::{Key, Node};
 use crate::cluster::slots::SlotSet;
-use crate::cluster::view::NodeId;
+use crate::cluster::view::{NodeId, Owners};
 use crate::cluster::wire::flag;
 use crate::limits;
 use crate::slot::{SLOTS, Slot};
@@ -70,6 +70,17 @@ pub struct Group {
     /// Look at the state, or publish, before this handle call ends or with the next tick.
     pub restate: bool,
     pub publish: Publish,
+    pub shown: Option<Shown>,
+}
+
+/// The owners in the last view.
+#[derive(Debug)]
+pub struct Shown {
+    /// How often they had changed by then.
+    pub moves: u64,
+    /// In this order its nodes stood.
+    pub keys: Vec<Key>,
+    pub owners: Owners,
 }
 
 /// How urgently readers need a new view.
@@ -108,6 +119,7 @@ impl Default for Group {
             started_at: None,
             restate: true,
             publish: Publish::Now,
+            shown: None,
         }
     }
 }
@@ -214,7 +226,7 @@ impl Group {
         self.assigned
     }
 
-    #[cfg(debug_assertions)]
+    /// Counts changes of owners.
     pub fn moves(&self) -> u64 {
         self.moves
     }

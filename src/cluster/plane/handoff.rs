@@ -134,7 +134,7 @@ impl Plane {
         let mut receivers: Vec<usize> = moves.iter().map(|m| m.to).collect();
         receivers.sort_unstable();
         receivers.dedup();
-        for Move { to, slots, .. } in &moves {
+        for Move { from, to, slots } in &moves {
             let key = self.locals[*to].key;
             let group = self.group_mut(*to);
             for slot in slots.iter() {
@@ -142,6 +142,7 @@ impl Plane {
                 group.add_slot(key, slot);
                 group.unclaimed.remove(slot);
             }
+            self.pass_taken(*from, *to, slots);
         }
         self.out.want(Want::First);
         for l in receivers {

@@ -26,8 +26,11 @@ pub struct Local {
     /// Slots on their way to others, and from others.
     pub migrating: BTreeMap<Slot, Key>,
     pub importing: BTreeMap<Slot, Key>,
-    /// Slots that SETSLOT NODE has given us, and the foreign nodes that had them and claim them still.
-    pub taken: BTreeMap<Slot, Key>,
+    /// Slots that SETSLOT NODE has given us, and whose claims to them may be old news.
+    pub taken: BTreeMap<Slot, Former>,
+    /// A sibling was told to forget it, and nobody has told itself anything: it comes back when others
+    /// speak of it, as any node does.
+    pub forgotten: bool,
     pub election: Election,
     pub manual: Manual,
     /// What the shard was last told to replicate.
@@ -37,6 +40,15 @@ pub struct Local {
     pub dropped: Option<usize>,
     /// What it last said of itself to another host, and that statement's version.
     pub said: Option<(u64, Statement)>,
+}
+
+/// A foreign node that had a slot, and claims it until it hears that it has it no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Former {
+    pub owner: Key,
+    /// It has sent a packet without the claim: its epoch then, and until when an older packet with it may
+    /// still be under way on another link.
+    pub gave_up: Option<(u64, u64)>,
 }
 
 impl Local {
@@ -54,6 +66,7 @@ impl Local {
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
             taken: BTreeMap::new(),
+            forgotten: false,
             election: Election::default(),
             manual: Manual::default(),
             source: None,
@@ -63,16 +76,18 @@ impl Local {
         }
     }
 
-    /// Whether this foreign node's claim to a slot of ours is old news, whatever its epoch.
-    pub fn defends(&self, slot: Slot, from: Key) -> bool {
-        self.taken.get(&slot) == Some(&from) && !self.migrating.contains_key(&slot)
+    /// Whether this foreign node's claim to a slot of ours by that epoch is old news, even if the epoch is
+    /// newer than ours. Not when the slot is on its way back.
+    pub fn defends(&self, slot: Slot, from: Key, epoch: u64) -> bool {
+        let Some(former) = self.taken.get(&slot).filter(|former| former.owner == from) else { return false };
+        former.gave_up.is_none_or(|(then, _)| epoch <= then) && !self.migrating.contains_key(&slot)
     }
 
     /// A node is gone: no slot moves to or from it.
     pub fn close_slots_of(&mut self, key: Key) {
         self.migrating.retain(|_, to| *to != key);
         self.importing.retain(|_, from| *from != key);
-        self.taken.retain(|_, from| *from != key);
+        self.taken.retain(|_, former| former.owner != key);
     }
 
     pub fn close_slots(&mut self) {

@@ -120,6 +120,7 @@ impl Plane {
             into[new].reports.extend(known);
         }
         into.members.extend(&moving);
+        into.members.iter().for_each(|l| self.locals[*l].forgotten = false);
         into.members.sort_unstable();
         into.current_epoch = into.current_epoch.max(old.current_epoch);
         into.minority_at = into.minority_at.max(old.minority_at);
@@ -130,7 +131,8 @@ impl Plane {
             local.group = a;
             local.key = keys[&local.key];
             let open = local.migrating.values_mut().chain(local.importing.values_mut());
-            open.chain(local.taken.values_mut()).for_each(|key| *key = keys[key]);
+            open.chain(local.taken.values_mut().map(|former| &mut former.owner))
+                .for_each(|key| *key = keys[key]);
         }
         for link in self.links.values_mut().filter(|link| moving.contains(&link.local)) {
             link.peer = link.peer.map(|key| keys[&key]);
@@ -216,6 +218,7 @@ impl Plane {
         self.groups[g].unclaimed = SlotSet::new();
         self.groups[g][key].shard_id = None;
         self.locals[l].election = Default::default();
+        self.locals[l].forgotten = false;
         if was_replica {
             self.replicate(l, None);
             self.out.push(super::Effect::Flush { local: l });
@@ -261,7 +264,10 @@ impl Plane {
             return Ok(());
         }
         match local {
-            Some(sibling) => self.split(sibling),
+            Some(sibling) => {
+                self.split(sibling);
+                self.locals[sibling].forgotten = true;
+            }
             None => self.remove_node(g, key),
         }
         self.out.want(Want::Soon);

@@ -195,6 +195,7 @@ impl Plane {
         self.settle_trunks();
         for g in self.inhabited() {
             self.groups[g].restate = true;
+            self.wish(g, group::Publish::Now);
             self.reschedule_group(g);
         }
         self.finish();

@@ -2,13 +2,14 @@
 
 use super::Plane;
 use super::effect::{Effect, LinkId};
-use super::group::{Group, Publish};
+use super::group::{Group, Publish, Shown};
 use super::node::{Home, Key, Node};
 use super::setup::GROUPS;
 use crate::cluster::conf::{self, Conf, NodeLine};
 use crate::cluster::slots::SlotSet;
-use crate::cluster::view::{self, NodeIndex, OpenSlot, UNASSIGNED, View};
+use crate::cluster::view::{self, NodeIndex, OpenSlot, Owners, UNASSIGNED, View};
 use crate::cluster::wire::flag;
+use crate::slot::Slot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,16 +60,17 @@ impl Plane {
 
     pub(super) fn view(&mut self, g: usize) -> View {
         self.views += 1;
-        let group = &self.groups[g];
         let keys = self.ordered(g);
         let index = Indices::new(&keys);
         let nodes = keys.iter().map(|key| self.view_node(g, *key, &index)).collect();
-        let owner = |slot| group.owner(slot).map_or(UNASSIGNED, |key| index.of(key));
-        let mut view = View::new(self.views, group.current_epoch, nodes, owner);
+        let owners = self.owners(g, &keys, &index);
+        let group = &self.groups[g];
+        let mut view = View::of_owners(self.views, group.current_epoch, nodes, owners);
         view.handoff = self.handoff.clone();
         view.ok = group.ok;
         view.reads_when_down = self.conf.cluster_allow_reads_when_down;
         view.pubsubshard_when_down = self.conf.cluster_allow_pubsubshard_when_down;
+        view.preferred = self.conf.cluster_preferred_endpoint_type;
         for l in self.members(g) {
             let (local, shard) = (&self.locals[l], l as u16);
             for (importing, slots) in [(false, &local.migrating), (true, &local.importing)] {
@@ -84,6 +86,19 @@ impl Plane {
         }
         view.open.sort_unstable();
         view
+    }
+
+    /// Every slot's owner, anew only when that has changed since the last view.
+    fn owners(&mut self, g: usize, keys: &[Key], index: &Indices) -> Owners {
+        let group = &self.groups[g];
+        if let Some(shown) = group.shown.as_ref().filter(|s| s.moves == group.moves() && s.keys == keys) {
+            return shown.owners.clone();
+        }
+        let of = |slot| group.owner(slot as Slot).map_or(UNASSIGNED, |key| index.of(key));
+        let owners: Owners = Arc::new(std::array::from_fn(of));
+        let shown = Shown { moves: group.moves(), keys: keys.to_vec(), owners: owners.clone() };
+        self.groups[g].shown = Some(shown);
+        owners
     }
 
     fn view_node(&self, g: usize, key: Key, index: &Indices) -> view::Node {

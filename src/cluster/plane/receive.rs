@@ -41,9 +41,7 @@ impl Plane {
         if self.locals[l].dropped == Some(packet.message.counted()) {
             return;
         }
-        if let Some(sibling) =
-            self.locals.iter().position(|s| self.groups[s.group][s.key].id == packet.header.sender)
-        {
+        if let Some(sibling) = self.local_of(&packet.header.sender) {
             self.receive_own(id, sibling, &packet);
             return;
         }
@@ -159,9 +157,14 @@ impl Plane {
         self.take_state(from, header, gossip, if meet { Greeting::Meet } else { Greeting::Ping });
     }
 
+    /// The local node of this name, in whichever group.
+    pub(super) fn local_of(&self, id: &NodeId) -> Option<usize> {
+        self.locals.iter().position(|local| self.groups[local.group][local.key].id == *id)
+    }
+
     /// Whether this is a node of this host, in whichever group.
     pub(super) fn is_own(&self, id: &NodeId) -> bool {
-        self.locals.iter().any(|local| self.groups[local.group][local.key].id == *id)
+        self.local_of(id).is_some()
     }
 
     /// The sender's address as it says itself, or else as the link shows it.
@@ -326,8 +329,12 @@ impl Plane {
         if !known || self.groups[g].is_blacklisted(&entry.id, self.now) || self.groups[g].is_full() {
             return;
         }
-        // a sibling in another group comes in when its own group finds this cluster
-        if self.is_own(&entry.id) {
+        if let Some(sibling) = self.local_of(&entry.id) {
+            // one in another group comes in when its own group finds this cluster, or, if it was only
+            // forgotten, when its minute is over: unless it is elsewhere by now
+            if self.locals[sibling].forgotten {
+                let _ = self.meet_sibling(from.l, sibling);
+            }
             return;
         }
         let role = match entry.flags & flag::REPLICA {

@@ -8,6 +8,8 @@ use super::out::Want;
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::NodeId;
 use crate::cluster::wire::{Header, flag};
+use crate::limits;
+use crate::slot::Slot;
 use std::collections::BTreeMap;
 
 impl Plane {
@@ -38,18 +40,25 @@ impl Plane {
     /// A node claims slots that were taken from it by hand, and by a newer epoch than ours: it got that
     /// before it heard of it, by BUMPEPOCH or because our epochs collided. By the rules the slots would
     /// go back to it, and when it hears next that it has given them away, nobody claims them any more.
-    /// Who moves slots by hand means it: our claim becomes the newest. Not when it is on its way back.
+    /// Who moves slots by hand means it: our claim becomes the newest.
     fn defend(&mut self, g: usize, key: Key, header: &Header) {
+        let (now, patience) = (self.now, self.timeout() * limits::IMPORT_KEPT);
         for l in self.members(g) {
             let (group, local) = (&self.groups[g], &mut self.locals[l]);
             if local.taken.is_empty() {
                 continue;
             }
-            local.taken.retain(|slot, from| {
-                group.owner(*slot) == Some(local.key) && (*from != key || header.slots.contains(*slot))
+            let own = local.key;
+            local.taken.retain(|slot, former| {
+                if former.owner == key && !header.slots.contains(*slot) {
+                    former.gave_up.get_or_insert((header.config_epoch, now + patience));
+                }
+                group.owner(*slot) == Some(own) && former.gave_up.is_none_or(|(_, until)| now < until)
             });
-            let claimed = local.taken.keys().any(|slot| local.defends(*slot, key));
-            if claimed && header.config_epoch >= self.me(l).config_epoch && self.bump_epoch(l) {
+            let epoch = header.config_epoch;
+            let old = |slot: &Slot| header.slots.contains(*slot) && local.defends(*slot, key, epoch);
+            let claimed = local.taken.keys().any(old);
+            if claimed && epoch >= self.me(l).config_epoch && self.bump_epoch(l) {
                 self.broadcast_pong(l, false);
             }
         }
@@ -95,12 +104,15 @@ impl Plane {
                 group.unclaimed.remove(slot);
                 continue;
             }
-            // a slot that is being imported is closed by hand
             let newer =
                 group.is_unclaimed(slot) || owner.is_some_and(|owner| group[owner].config_epoch < epoch);
             let ours = owner.and_then(|owner| group[owner].local);
-            let defended = ours.is_some_and(|l| self.locals[l].defends(slot, key));
-            if importing.contains(slot) || defended || !newer {
+            let defended = ours.is_some_and(|l| self.locals[l].defends(slot, key, epoch));
+            // a slot that is being imported from another host is closed by hand. A sibling that gives it
+            // loses it as anybody would. And one whose owner isn't known, of which Redis's nodes keep
+            // saying that the cluster is down, is its that claims it
+            let held = importing.contains(slot) && owner.is_some() && ours.is_none();
+            if held || defended || !newer {
                 continue;
             }
             if let Some(owner) = group.del_slot(slot) {

@@ -26,6 +26,8 @@ pub trait Driven: Send + 'static {
     /// nodes.conf has got further.
     fn saved(&mut self, progress: Progress, links: &Links, now_ms: u64);
     fn next_order(&mut self) -> Option<Order>;
+    /// The end of a turn: who was told something may look.
+    fn ring(&mut self);
     /// Called with each tick.
     fn settings(&self) -> Settings;
 }
@@ -189,6 +191,7 @@ impl<D: Driven> Bus<D> {
             self.links.configure(self.driven.settings());
             self.links.sweep(now_ms());
         }
+        self.driven.ring();
     }
 
     fn tell_saved(&mut self) {

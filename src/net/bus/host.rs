@@ -28,6 +28,8 @@ pub struct Host {
     pub formed: bool,
     pub seed: u64,
     pub to_shards: ToShards,
+    /// See [`Driven::ring`].
+    pub ring: Box<dyn FnMut() + Send>,
     /// See [`Plan::failed`].
     pub failed: Box<dyn Fn(String) + Send + Sync>,
 }
@@ -49,7 +51,7 @@ pub fn start(host: Host) -> Result<Running<Mail>, String> {
         to_shards: host.to_shards,
     };
     let desk = Desk::new(fittings, clock::now().ms())?;
-    let mut driven = PlaneHost { desk, live: host.live, begun: VecDeque::new() };
+    let mut driven = PlaneHost { desk, live: host.live, ring: host.ring, begun: VecDeque::new() };
     driven
         .begin(&mut file)
         .map_err(|e| format!("Fatal: can't update cluster config file {}: {e}", host.path))?;
@@ -72,6 +74,7 @@ fn settings(config: &Config) -> Settings {
 struct PlaneHost {
     desk: Desk,
     live: Arc<Live>,
+    ring: Box<dyn FnMut() + Send>,
     /// What it ordered before the bus was there.
     begun: VecDeque<Order>,
 }
@@ -114,6 +117,10 @@ impl Driven for PlaneHost {
 
     fn next_order(&mut self) -> Option<Order> {
         self.begun.pop_front().or_else(|| self.desk.next_order())
+    }
+
+    fn ring(&mut self) {
+        (self.ring)();
     }
 
     fn settings(&self) -> Settings {

@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 /// One shard's.
 pub struct Letterbox {
     letters: Mutex<Letters>,
+    /// Something was put in since the bell was last rung.
+    due: AtomicBool,
     /// The bell was rung since the shard last looked.
     rung: AtomicBool,
     bell: UnixStream,
@@ -27,12 +29,25 @@ impl Letterbox {
         let (bell, ear) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ear.set_nonblocking(true)?;
-        Ok((Letterbox { letters: Mutex::default(), rung: AtomicBool::new(false), bell }, ear))
+        Ok((
+            Letterbox {
+                letters: Mutex::default(),
+                due: AtomicBool::default(),
+                rung: AtomicBool::default(),
+                bell,
+            },
+            ear,
+        ))
     }
 
     fn put(&self, change: impl FnOnce(&mut Letters)) {
         change(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
-        if !self.rung.swap(true, Ordering::AcqRel) {
+        self.due.store(true, Ordering::Release);
+    }
+
+    /// Rings for what was put in: once for a view and the answer that rests on it.
+    fn ring(&self) {
+        if self.due.swap(false, Ordering::AcqRel) && !self.rung.swap(true, Ordering::AcqRel) {
             // the stream is full only when the bell rings already
             let _ = (&self.bell).write(&[0]);
         }
@@ -54,4 +69,9 @@ impl Letterbox {
 /// Delivers one of the plane's effects to the shards that it is for.
 pub fn deliver(boxes: &[Letterbox], effect: Effect) {
     plane::deliver(effect, |l, change| boxes[l].put(change));
+}
+
+/// Rings wherever something was put in.
+pub fn ring(boxes: &[Letterbox]) {
+    boxes.iter().for_each(Letterbox::ring);
 }

@@ -46,32 +46,61 @@ impl NodesConf {
     /// power may lose or tear it, as with Redis: [`NodesConf::save`] is to follow soon. Costs some
     /// microseconds, where a file in its place costs fifty times that.
     pub fn put(&mut self, text: &[u8]) -> io::Result<()> {
-        let len = self.file.metadata()?.len();
-        // a reader, or an end in between, finds empty lines at most
-        let mut text = text.to_vec();
-        let wanted = text.len() as u64;
-        text.resize(text.len().max(len as usize), b'\n');
-        self.file.write_all_at(&text, 0)?;
-        if len > wanted { self.file.set_len(wanted) } else { Ok(()) }
+        write_over(&self.file, text)
     }
 
     /// Replaces what the file says. When this is back, it is on the disk, whole.
     pub fn save(&mut self, text: &[u8]) -> io::Result<()> {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(".tmp");
-        let temporary = PathBuf::from(name);
-        let mut file = open(&temporary)?;
-        file.try_lock()?;
-        file.set_len(0)?;
-        let write = file.write_all(text).and_then(|()| file.sync_all());
-        if let Err(e) = write.and_then(|()| std::fs::rename(&temporary, &self.path)) {
-            let _ = std::fs::remove_file(&temporary);
-            return Err(e);
-        }
-        self.file = file;
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        File::open(folder)?.sync_all()
+        let beside = Beside::write(&self.path, text)?;
+        self.replace(beside)?;
+        sync_folder(&self.path)
     }
+
+    /// What was written beside it takes its place.
+    fn replace(&mut self, beside: Beside) -> io::Result<()> {
+        beside.done(std::fs::rename(&beside.path, &self.path))?;
+        self.file = beside.file;
+        Ok(())
+    }
+}
+
+/// A file that is to replace another: locked, and on the disk.
+struct Beside {
+    path: PathBuf,
+    file: File,
+}
+
+impl Beside {
+    fn write(place: &Path, text: &[u8]) -> io::Result<Beside> {
+        let mut name = place.as_os_str().to_owned();
+        name.push(".tmp");
+        let path = PathBuf::from(name);
+        let beside = Beside { file: open(&path)?, path };
+        beside.file.try_lock()?;
+        beside.file.set_len(0)?;
+        beside.done((&beside.file).write_all(text).and_then(|()| beside.file.sync_all()))?;
+        Ok(beside)
+    }
+
+    /// After a failure nothing is left of it.
+    fn done(&self, outcome: io::Result<()>) -> io::Result<()> {
+        outcome.inspect_err(|_| drop(std::fs::remove_file(&self.path)))
+    }
+}
+
+fn write_over(file: &File, text: &[u8]) -> io::Result<()> {
+    let len = file.metadata()?.len();
+    // a reader, or an end in between, finds empty lines at most
+    let mut text = text.to_vec();
+    let wanted = text.len() as u64;
+    text.resize(text.len().max(len as usize), b'\n');
+    file.write_all_at(&text, 0)?;
+    if len > wanted { file.set_len(wanted) } else { Ok(()) }
+}
+
+/// Makes a rename last.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -102,13 +131,29 @@ pub struct Saver {
 }
 
 struct Shared {
-    /// Held by the thread while it saves.
-    conf: Mutex<NodesConf>,
+    /// Held for moments only, never while the disk is waited for.
+    conf: Mutex<InHand>,
     next: Mutex<Next>,
     changed: Condvar,
     /// The newest version in the file, and on the disk.
     written: AtomicU64,
     saved: AtomicU64,
+}
+
+struct InHand {
+    conf: NodesConf,
+    /// The last version that was put in without waiting for the disk.
+    put: Option<(u64, Vec<u8>)>,
+}
+
+impl InHand {
+    /// What is on the disk beside it takes its place, with what was put in since.
+    fn replace(&mut self, version: u64, beside: Beside) -> io::Result<()> {
+        if let Some((_, newer)) = self.put.take_if(|(put, _)| *put > version) {
+            beside.done(write_over(&beside.file, &newer))?;
+        }
+        self.conf.replace(beside)
+    }
 }
 
 #[derive(Default)]
@@ -121,8 +166,9 @@ impl Saver {
     /// `told` is called from the saving thread after each save: with an error, the disk has failed
     /// and nothing more is saved.
     pub fn start(conf: NodesConf, told: impl Fn(io::Result<()>) + Send + 'static) -> io::Result<Saver> {
+        let path = conf.path.clone();
         let shared = Arc::new(Shared {
-            conf: Mutex::new(conf),
+            conf: Mutex::new(InHand { conf, put: None }),
             next: Mutex::default(),
             changed: Condvar::new(),
             written: AtomicU64::new(0),
@@ -130,13 +176,8 @@ impl Saver {
         });
         let at_work = shared.clone();
         let thread = std::thread::Builder::new().name("nodes.conf".into()).spawn(move || {
-            while at_work.wait() {
-                // taken with the file in hand: nothing newer gets into it in between
-                let mut conf = at_work.conf.lock().expect("nobody panics with it");
-                let next = at_work.next.lock().expect("nobody panics with it").version.take();
-                let Some((version, text)) = next else { continue };
-                let outcome = conf.save(&text);
-                drop(conf);
+            while let Some((version, text)) = at_work.wait() {
+                let outcome = at_work.save(&path, version, &text);
                 let failed = outcome.is_err();
                 if !failed {
                     at_work.saved.store(version, Ordering::Release);
@@ -151,7 +192,7 @@ impl Saver {
     }
 
     /// Takes a version to write. One that waits still is not written any more. Without `sync` it is in
-    /// the file at once, unless the disk is being waited for just then.
+    /// the file at once.
     pub fn save(&self, version: u64, text: Vec<u8>, sync: bool) {
         if !sync && self.put(version, &text) {
             return;
@@ -159,13 +200,12 @@ impl Saver {
         self.shared.change(|next| next.version = Some((version, text)));
     }
 
-    /// Whether a version got into the file without waiting. An error is the thread's to meet.
+    /// Whether a version got into the file. An error is the thread's to meet.
     fn put(&self, version: u64, text: &[u8]) -> bool {
-        let Ok(mut conf) = self.shared.conf.try_lock() else { return false };
-        // what waits is older, and must not come after this
-        let idle = self.shared.next.lock().expect("nobody panics with it").version.is_none();
-        let put = idle && conf.put(text).is_ok();
+        let mut hand = self.shared.conf.lock().expect("nobody panics with it");
+        let put = hand.conf.put(text).is_ok();
         if put {
+            hand.put = Some((version, text.to_vec()));
             self.shared.written.store(version, Ordering::Release);
         }
         put
@@ -193,12 +233,19 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// Whether there is a version to write; not at the end.
-    fn wait(&self) -> bool {
+    /// Puts a version on the disk, while newer ones may be put into the file.
+    fn save(&self, path: &Path, version: u64, text: &[u8]) -> io::Result<()> {
+        let beside = Beside::write(path, text)?;
+        self.conf.lock().expect("nobody panics with it").replace(version, beside)?;
+        sync_folder(path)
+    }
+
+    /// The next version to write; none at the end.
+    fn wait(&self) -> Option<(u64, Vec<u8>)> {
         let mut next = self.next.lock().expect("nobody panics with it");
         loop {
             if next.version.is_some() || next.stop {
-                return next.version.is_some();
+                return next.version.take();
             }
             next = self.changed.wait(next).expect("nobody panics with it");
         }

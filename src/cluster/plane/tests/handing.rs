@@ -51,6 +51,38 @@ fn a_handoff_is_one_view_one_epoch_and_one_version_on_the_disk() {
     assert!(net.converged(3) && net.hosts[0].deleted.is_empty(), "no key is deleted for it");
 }
 
+/// What a former owner claims by a newer epoch, before it has heard that the slot is gone, is old news for
+/// the importer, and for the sibling that has the slot from there.
+#[test]
+fn what_was_imported_is_kept_after_a_handoff() {
+    for by_hand in [false, true] {
+        let mut net = created(164, &[2, 1, 1]);
+        let [first, sibling, source] = [(0, 0), (0, 1), (1, 0)].map(|(h, l)| net.id(h, l));
+        net.ok(0, 0, &format!("setslot 9000 importing {source}"));
+        net.ok(1, 0, &format!("setslot 9000 migrating {first}"));
+        net.part_one_way(0, 1);
+        net.ok(0, 0, &format!("setslot 9000 node {first}"));
+        if by_hand {
+            net.ok(0, 1, &format!("setslot 9000 importing {first}"));
+            net.ok(0, 1, &format!("setslot 9000 node {sibling}"));
+        } else {
+            hand_off(&mut net, 0, &format!("handoff 9000 {sibling}"), false);
+        }
+        for _ in 0..3 {
+            for h in [2, 1] {
+                net.cli(h, 0, "bumpepoch");
+                net.run(TIMEOUT / 5);
+            }
+        }
+        net.heal();
+        let slot = |net: &Net, h: usize| net.view(h, 0).owner(9000).map(|node| node.id().to_owned());
+        net.until(5 * TIMEOUT, "all agree", |net| (0..3).all(|h| slot(net, h).as_ref() == Some(&sibling)));
+        net.run(3 * TIMEOUT);
+        assert!((0..3).all(|h| slot(&net, h).as_ref() == Some(&sibling)));
+        assert!(net.hosts[0].deleted.iter().all(|(l, _)| *l != 1), "keys that have just come stay");
+    }
+}
+
 #[test]
 fn a_shard_may_give_all_and_several_may_give_at_once() {
     let mut net = created(161, &[3, 1]);

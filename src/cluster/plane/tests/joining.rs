@@ -157,6 +157,23 @@ fn a_forgotten_sibling_is_on_its_own() {
 }
 
 #[test]
+fn a_sibling_that_not_all_have_forgotten_comes_back() {
+    let mut net = created(17, &[3, 1]);
+    let sibling = net.id(0, 2);
+    net.ok(0, 0, &format!("forget {sibling}"));
+    net.run(30_000);
+    let known = |net: &Net| -> Vec<usize> {
+        net.shards().into_iter().map(|(h, l)| net.view(h, l).nodes.len()).collect()
+    };
+    assert_eq!(known(&net), [3, 3, 1, 4], "not within a minute");
+    net.until(50_000, "it is back", |net| known(net) == [4; 4] && net.view(0, 0).ok && net.view(1, 0).ok);
+    // but not when it has been told to be alone
+    net.ok(0, 2, "reset");
+    net.run(70_000);
+    assert_eq!(net.view(0, 2).nodes.len(), 1);
+}
+
+#[test]
 fn reset_makes_a_stranger() {
     let mut net = created(15, &[2, 2]);
     let before = net.id(0, 1);

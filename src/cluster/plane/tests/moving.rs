@@ -2,8 +2,9 @@
 
 use super::joining::created;
 use super::net::{Net, TIMEOUT};
+use crate::cluster::slots::SlotSet;
 use crate::cluster::wire::{self, Message, Packet, kind};
-use crate::slot::Slot;
+use crate::slot::{SLOTS, Slot};
 use crate::util::rng::Rng;
 
 fn owner(net: &Net, h: usize, l: usize, slot: Slot) -> String {
@@ -92,6 +93,63 @@ fn an_import_outruns_its_source() {
     net.ok(1, 0, &format!("setslot 6000 node {first}"));
     net.until(5 * TIMEOUT, "all agree", |net| agreed(net, 6000, &first) && agreed(net, 12000, &second));
     assert!(net.hosts[0].deleted.is_empty(), "keys that have just come stay");
+}
+
+/// Packets overtake each other on their links: one that still claims a slot comes behind one that does not.
+#[test]
+fn a_claim_that_was_given_up_is_old_news_when_it_comes_late() {
+    let mut net = created(74, &[1, 1, 1]);
+    let (first, second) = (net.id(0, 0), net.id(1, 0));
+    net.ok(0, 0, &format!("setslot 6000 importing {second}"));
+    net.ok(1, 0, &format!("setslot 6000 migrating {first}"));
+    net.part(&[0], &[1]);
+    net.ok(0, 0, &format!("setslot 6000 node {first}"));
+    let view = net.view(0, 0);
+    let source = view.nodes.iter().find(|node| node.id() == second).expect("it is known").clone();
+    let own: SlotSet = (0..SLOTS as Slot).filter(|slot| view.owner(*slot) == Some(&source)).collect();
+    let epoch = view.current_epoch;
+    let mut links = 1_000_000..;
+    let mut hear = |epoch: u64, claimed: bool| {
+        let mut header = wire_header(source.id);
+        (header.config_epoch, header.slots) = (epoch, own.clone());
+        claimed.then(|| header.slots.insert(6000));
+        let mut bytes = Vec::new();
+        wire::encode(&Packet { header, message: Message::Pong(Default::default()) }, &mut bytes);
+        let link = crate::cluster::plane::LinkId::inbound(links.next().expect("they are endless"));
+        let now = net.now;
+        net.hosts[0].plane.handle_accepted(link, 0, "10.0.0.2", "10.0.0.1", now);
+        net.hosts[0].plane.handle_frame(link, &bytes, now);
+        net.drain(0);
+        net.run(TIMEOUT / 20);
+        owner(&net, 0, 0, 6000)
+    };
+    assert_eq!(hear(epoch + 5, false), first);
+    assert_eq!(hear(epoch + 5, true), first);
+    // what it claims by an epoch that it has taken since is news
+    assert_eq!(hear(epoch + 50, true), second);
+}
+
+#[test]
+fn a_slot_on_its_way_between_siblings_can_be_lost() {
+    let mut net = created(72, &[2, 1, 1]);
+    let [first, sibling, second] = [(0, 0), (0, 1), (1, 0)].map(|(h, l)| net.id(h, l));
+    net.ok(0, 1, &format!("setslot 5 importing {first}"));
+    net.ok(0, 0, &format!("setslot 5 migrating {sibling}"));
+    net.ok(1, 0, &format!("setslot 5 importing {first}"));
+    net.ok(1, 0, &format!("setslot 5 node {second}"));
+    net.until(5 * TIMEOUT, "all agree", |net| agreed(net, 5, &second));
+}
+
+#[test]
+fn an_importer_learns_whose_the_slot_is() {
+    let mut net = created(73, &[1, 1]);
+    let first = net.id(0, 0);
+    // as a node that has just been met, and told to import before it has heard of the owner
+    net.ok(1, 0, "delslots 5");
+    net.ok(1, 0, &format!("setslot 5 importing {first}"));
+    assert_eq!(owner(&net, 1, 0, 5), "");
+    net.until(5 * TIMEOUT, "it knows the owner", |net| owner(net, 1, 0, 5) == first);
+    assert!(net.view(1, 0).importing(0, 5).is_some() && net.view(1, 0).ok);
 }
 
 #[test]

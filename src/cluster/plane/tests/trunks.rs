@@ -2,7 +2,7 @@
 
 use super::joining::created;
 use super::net::{Net, TIMEOUT};
-use crate::cluster::plane::{Heartbeat, LinkId};
+use crate::cluster::plane::{Answer, Heartbeat, LinkId};
 use crate::cluster::wire::{self, Message, flag, kind};
 
 /// The flags that shard `l` of host `h` sees on a node.
@@ -56,6 +56,44 @@ fn two_hosts_have_one_link_pair_and_others_one_for_each_pair_of_nodes() {
         // a shard shows a pair of links with each foreign node, its own or its host's
         let foreign: usize = shapes[1..].iter().map(|(shards, _)| shards).sum();
         assert_eq!(net.cli(0, 1, "links"), (2 * foreign).to_string());
+    }
+}
+
+/// What DEBUG CLUSTERLINK KILL and DROP-CLUSTER-PACKET-FILTER do, on links of a node's own and on shared ones.
+#[test]
+fn debug_breaks_links_and_drops_packets() {
+    for (seed, shared) in [(220, false), (221, true)] {
+        let mut net = hosts(seed, &[(2, shared), (1, shared), (1, shared)]);
+        let other = net.id(1, 0);
+        let links = |net: &mut Net| -> Vec<LinkId> {
+            let command = super::net::command("links", 0);
+            let Ok(Answer::Links(links)) = net.hosts[0].plane.handle_command(0, &command, net.now) else {
+                panic!("CLUSTER LINKS answers with links")
+            };
+            links.iter().filter(|link| link.node == other.as_bytes()).map(|link| link.link).collect()
+        };
+        for (which, gone) in [("to", [true, false]), ("from", [false, true]), ("all", [true, true])] {
+            let before = links(&mut net);
+            assert_eq!(before.len(), 2, "one there and one back");
+            net.ok(0, 0, &format!("kill-links {which} {other}"));
+            net.until(3 * TIMEOUT, "links again", |net| net.converged(4) && calm(net));
+            net.run(TIMEOUT);
+            let after = links(&mut net);
+            let changed: Vec<bool> = before.iter().map(|link| !after.contains(link)).collect();
+            // a host that is not heard any more calls back
+            assert!(
+                gone.iter().zip(&changed).all(|(gone, changed)| !gone || *changed),
+                "{which}: {changed:?}"
+            );
+        }
+        // who is not heard is not met
+        let spare = net.add_host(1, false, |_| {});
+        for (kind, nodes) in [(kind::MEET as i64, 4), (-1, 5)] {
+            net.ok(0, 0, &format!("drop-packets {kind}"));
+            net.ok(spare, 0, "meet 10.0.0.1 7001");
+            net.run(5 * TIMEOUT);
+            assert_eq!(net.view(0, 0).nodes.len(), nodes, "{}", net.show());
+        }
     }
 }
 
