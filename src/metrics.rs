@@ -150,6 +150,9 @@ pub struct Metrics {
     pub commands: Counter,
     pub connections: Counter,
     pub clients: Counter,
+    /// Clients that wait for a key, and those of them that will not wait forever.
+    pub blocked: Counter,
+    pub deadlines: Counter,
     pub rejected: Counter,
     pub net_in: Counter,
     pub net_out: Counter,

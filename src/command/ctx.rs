@@ -1,5 +1,6 @@
 //! All that a command may see and touch.
 
+use super::blocking::Nothing;
 use super::host::Host;
 use super::rdb::Place;
 use crate::cluster::view::{NodeId, View};
@@ -189,6 +190,10 @@ pub enum Aside {
     Flushed,
     /// Stand still until this time in unix milliseconds (DEBUG SLEEP).
     SleepUntil(u64),
+    /// Let the client wait until this time in unix milliseconds (0: forever) for a key of the command.
+    Wait { until_ms: u64, nothing: Nothing },
+    /// Databases have changed places.
+    Swapped,
     /// The configuration changed: take it up before the next command.
     Configured,
     /// Let the plane not look at bus packets of this type; below 0, look at all (DEBUG).

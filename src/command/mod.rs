@@ -4,6 +4,7 @@
 //! may see and touch. One file a family; families never import each other; what two of them need
 //! stands in [`ctx`], [`collection`], [`sampling`] and [`rdb`], or lower.
 
+pub mod blocking;
 pub mod cluster_cmd;
 pub mod collection;
 pub mod config_cmd;

@@ -40,6 +40,11 @@ pub enum Verb {
     /// CLUSTER BALANCE, which the plane may have to carry out.
     Balance,
     Shutdown,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
 }
 
 /// How a front door finds the shard, or the shards, for a command.
@@ -49,6 +54,9 @@ pub enum Route {
     Local,
     /// The shard that owns its keys; they must all be in one slot.
     Keys,
+    /// The shard of its client, which borrows what it needs of others; and the command before it counts
+    /// (WATCH; MULTI after ASKING).
+    Home,
     /// As `Keys`, each owner for its own; the client waits until all have answered (MIGRATE).
     Away,
     /// Split by owner (keys every `step` arguments), replies joined.

@@ -409,7 +409,9 @@ impl Core {
         let held = self.held.front().filter(|_| !self.keeper.holds());
         let due = held.map_or(timer, |&(_, until)| timer.min(until));
         let due = if self.scribes.is_empty() { due } else { due.min(Instant::now() + FILE_POLL) };
-        due.saturating_duration_since(Instant::now())
+        let due = due.saturating_duration_since(Instant::now());
+        let waits = self.shard.next_deadline().map(|at| at.saturating_sub(clock::now().ms()));
+        waits.map_or(due, |ms| due.min(Duration::from_millis(ms)))
     }
 
     /// One turn; whether anything was done.
@@ -685,6 +687,12 @@ impl Core {
         let now = Instant::now();
         if now >= self.next_beat || self.plane.is_some() && self.shard.beats_early() {
             self.beat(now);
+        }
+        if let Some(deadline) = self.shard.next_deadline() {
+            let now = clock::now();
+            if deadline <= now.ms() {
+                self.shard.pass_deadlines(now);
+            }
         }
         if now < self.next_tick {
             return;

@@ -101,4 +101,9 @@ impl OwnedArgs {
     pub fn as_args(&self) -> Args<'_> {
         Args::new(&self.buf, &self.at)
     }
+
+    /// Memory that they take.
+    pub fn bytes(&self) -> usize {
+        self.buf.len() + self.at.len() * size_of::<Span>()
+    }
 }

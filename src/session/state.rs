@@ -1,10 +1,12 @@
 //! The state of one client.
 
-use super::Pipeline;
+use super::blocked::Blocked;
+use super::{Multi, Pipeline};
 use crate::command::ctx::Caller;
 use crate::command::spec::Spec;
 use crate::limits::{OUTPUT_HIGH, OUTPUT_LOW, PIPELINE};
 use crate::resp::parse::Parser;
+use crate::slot::Slot;
 
 /// Which kind of port a client came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,26 @@ pub enum ReplyMode {
     SkipNext,
 }
 
+/// What becomes of a client's commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They run.
+    #[default]
+    Plain,
+    /// They are looked at first: it is in MULTI.
+    Apart,
+    /// They are not executed: it is closed when all output is sent.
+    Closing,
+}
+
+/// A key that a client watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub db: usize,
+    pub slot: Slot,
+    pub key: Box<[u8]>,
+}
+
 /// Why a client's commands wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hold {
@@ -36,6 +58,8 @@ pub enum Hold {
     Loan,
     /// Its MIGRATE is under way.
     Move,
+    /// It waits for a key to have something for it.
+    Blocked,
     /// What it would change has to be written to a snapshot first.
     Snapshot,
     /// The plane has its command.
@@ -64,8 +88,17 @@ pub struct Session {
     pub hold: Hold,
     /// Nothing may go on before its pipeline is empty.
     pub in_order: bool,
-    /// Close when all output is sent; no more commands are executed.
-    pub closing: bool,
+    pub mode: Mode,
+    /// There is one from MULTI to EXEC.
+    pub multi: Option<Box<Multi>>,
+    pub watched: Vec<Watched>,
+    /// There is one while it waits for a key, and how often it has done so.
+    pub blocked: Option<Box<Blocked>>,
+    pub waits: u32,
+    /// MULTI came behind ASKING.
+    pub asking: bool,
+    /// Counts how often it has given up all that it watched.
+    pub round: u32,
     /// Thrown out: what it has not read is lost.
     pub killed: bool,
     /// Already on the shard's list of clients with news for `net/`.
@@ -85,6 +118,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// No more of its commands are executed.
+    #[inline]
+    pub fn is_closing(&self) -> bool {
+        self.mode == Mode::Closing
+    }
+
     /// Bytes that wait for this client to read them.
     pub fn output(&self) -> usize {
         self.out.len() + self.in_flight + self.pipeline.bytes()
@@ -142,5 +181,8 @@ impl Session {
             + self.out.capacity()
             + self.in_flight
             + self.pipeline.bytes()
+            + self.multi.as_ref().map_or(0, |multi| multi.memory())
+            + self.blocked.as_ref().map_or(0, |blocked| blocked.memory())
+            + self.watched.iter().map(|w| size_of::<Watched>() + w.key.len()).sum::<usize>()
     }
 }

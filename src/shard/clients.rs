@@ -3,7 +3,7 @@
 use super::{Now, Shard};
 use crate::command::ctx::{Caller, is_local};
 use crate::limits::{HELD_OUTPUT, KEEP_BUFFER};
-use crate::session::{Door, Hold, Session};
+use crate::session::{Door, Hold, Mode, Session};
 
 /// Why a connection is not taken: the bytes to send before closing it.
 pub type Refusal = &'static [u8];
@@ -27,6 +27,10 @@ impl Clients {
     #[inline]
     pub(super) fn get_same(&mut self, client: u32, generation: u32) -> Option<&mut Session> {
         self.get(client).filter(|s| s.generation == generation)
+    }
+
+    pub(super) fn peek(&self, client: u32) -> Option<&Session> {
+        self.places.get(client as usize)?.as_deref()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Session)> {
@@ -83,7 +87,13 @@ impl Shard {
             reply_mode: Default::default(),
             hold: Hold::None,
             in_order: false,
-            closing: false,
+            mode: Mode::Plain,
+            multi: None,
+            watched: Vec::new(),
+            blocked: None,
+            waits: 0,
+            asking: false,
+            round: 0,
             killed: false,
             listed: false,
             generation: clients.opened as u32,
@@ -103,6 +113,8 @@ impl Shard {
 
     /// The connection is gone.
     pub fn close(&mut self, client: u32) {
+        self.unwatch(client);
+        self.unblock(client);
         if let Some(place) = self.clients.places.get_mut(client as usize)
             && place.take().is_some()
         {
@@ -125,7 +137,7 @@ impl Shard {
     /// Whether a client's output is worth waiting a moment for the rest of: little, with siblings'
     /// replies to come behind it.
     pub fn expects_more(&mut self, client: u32) -> bool {
-        let few = |s: &mut Session| !s.closing && !s.out.is_empty() && s.out.len() < HELD_OUTPUT;
+        let few = |s: &mut Session| !s.is_closing() && !s.out.is_empty() && s.out.len() < HELD_OUTPUT;
         self.clients.get(client).is_some_and(|s| few(s) && !s.pipeline.is_empty())
     }
 
@@ -161,13 +173,13 @@ impl Shard {
     /// The client sent all that it will. It gets its replies and is closed.
     pub fn end(&mut self, client: u32) {
         if let Some(s) = self.clients.get(client) {
-            s.closing = true;
+            s.mode = Mode::Closing;
         }
     }
 
     /// Whether a client is to be closed and has nothing more to get.
     pub fn is_done(&mut self, client: u32) -> bool {
-        self.clients.get(client).is_none_or(|s| s.closing && s.out.is_empty() && s.pipeline.is_empty())
+        self.clients.get(client).is_none_or(|s| s.is_closing() && s.out.is_empty() && s.pipeline.is_empty())
     }
 
     /// Whether a client was thrown out.

@@ -28,6 +28,7 @@ impl Shard {
         self.begin(now);
         self.end_holds();
         self.heed_logs();
+        self.end_waits();
         self.release_if_aborted();
         self.drop_lost_slots();
         self.tick_moves();
@@ -114,7 +115,10 @@ impl Shard {
         let limit = self.conf.client_output_buffer_limit.normal;
         let mut doomed = Vec::new();
         for (client, session) in self.clients.iter_mut() {
-            let idle = now.saturating_sub(session.last_ms);
+            let idle = match session.hold {
+                Hold::Blocked => 0,
+                _ => now.saturating_sub(session.last_ms),
+            };
             let output = session.output() as u64;
             session.soft_since = match session.soft_since {
                 _ if limit.soft == 0 || output <= limit.soft => None,

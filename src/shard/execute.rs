@@ -9,7 +9,7 @@ use crate::command::table;
 use crate::resp::{Args, Reply};
 use crate::session::gate;
 use crate::session::route::{self, Verdict, Visitor};
-use crate::session::{Hold, ReplyMode, Session};
+use crate::session::{Hold, Mode, ReplyMode, Session};
 use crate::slot::key_slot;
 use crate::store::Key;
 
@@ -20,20 +20,36 @@ impl Shard {
         let Some(session) = self.clients.get_same(q.client, q.generation) else {
             return;
         };
-        if session.closing {
-            return;
-        }
+        let plain = match session.mode {
+            Mode::Plain => true,
+            Mode::Apart => false,
+            Mode::Closing => return,
+        };
         if session.hold != Hold::None {
             session.held.extend_from_slice(bytes);
             return;
         }
         match &q.what {
+            What::Run(spec) if !plain => self.admit_apart(q.client, spec, args, q.key, bytes),
             What::Run(spec) => self.admit(q.client, spec, args, q.key, bytes),
-            What::Wrong => self.wrong(q.client, args),
+            What::Wrong => {
+                self.doom(q.client);
+                self.wrong(q.client, args);
+            }
             What::Violation(text) => {
                 self.say_error(q.client, &ErrReply::owned(format!("ERR Protocol error: {text}")));
                 self.hang_up(q.client);
             }
+        }
+    }
+
+    /// Holds a client's command, sent as `bytes`, until CLIENT PAUSE is over.
+    #[cold]
+    pub(super) fn hold_for_pause(&mut self, client: u32, bytes: &[u8], before: Option<&'static Spec>) {
+        if let Some(session) = self.clients.get(client) {
+            session.hold = Hold::Until(self.conditions.paused_until);
+            session.last = before;
+            session.held.extend_from_slice(bytes);
         }
     }
 
@@ -69,9 +85,8 @@ impl Shard {
             return self.reject(client, spec, &error);
         }
         if gate::paused(&self.conditions, spec, now_ms) {
-            session.hold = Hold::Until(self.conditions.paused_until);
-            session.held.extend_from_slice(bytes);
-            return;
+            let before = session.last;
+            return self.hold_for_pause(client, bytes, before);
         }
         if self.conditions.careful && self.must_wait_for_snapshot(client, spec, args, key) {
             return self.hold_for_snapshot(client, bytes);
@@ -102,15 +117,8 @@ impl Shard {
         self.lap = 0;
     }
 
-    /// A command that is not executed for what it is, or when and where it came.
-    #[cold]
-    fn reject(&mut self, client: u32, spec: &'static Spec, error: &ErrReply) {
-        self.metrics.command(spec.id).rejected.inc();
-        self.say_error(client, error);
-    }
-
     #[inline]
-    fn route(
+    pub(super) fn route(
         &mut self,
         client: u32,
         spec: &'static Spec,
@@ -124,6 +132,7 @@ impl Shard {
             Route::Local => Verdict::Here,
             Route::All(_) => self.route_all(client),
             Route::Cursor => self.route_cursor(client, args),
+            Route::Home => self.route_home(client, spec, args, before),
             Route::Keys | Route::Away | Route::Split { .. } if key.arg == 0 => Verdict::Here,
             Route::Keys
                 if spec.legacy.first > 0 && spec.legacy.last == spec.legacy.first && spec.keys.len() == 1 =>
@@ -137,6 +146,25 @@ impl Shard {
                 let slots = keys.iter().map(|k| key_slot(args.at(k.index)));
                 route::of_slots(self.at, &self.view, who, slots)
             }
+        }
+    }
+
+    /// Where a command runs that never leaves its client's shard.
+    #[cold]
+    fn route_home(
+        &mut self,
+        client: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        before: Option<&'static Spec>,
+    ) -> Verdict {
+        let session = self.clients.get(client).expect("the caller looked it up");
+        session.asking = before.is_some_and(|spec| spec.name == "asking");
+        let keys = table::keys_of(spec, args);
+        let slots = keys.iter().map(|k| key_slot(args.at(k.index)));
+        match route::of_slots(self.at, &self.view, visitor(session, spec, before), slots) {
+            Verdict::Sibling(_) | Verdict::Ask(_) => Verdict::Crossing,
+            verdict => verdict,
         }
     }
 
@@ -212,14 +240,14 @@ impl Shard {
             stats.failed.inc();
         }
         // first, for a command that changes what is slow is measured by what it has set
-        self.apply_effects(client, None, spec, args);
+        self.apply_effects(client, None, (spec, args));
         if ticks >= self.slow_ticks {
             self.note_slow(spec, args, ticks, client);
         }
         if let Some(client) = client
             && let Some(session) = self.clients.get(client)
         {
-            if session.is_overfull() {
+            if session.is_overfull() && session.hold == Hold::None {
                 session.hold = Hold::Output;
             }
             Shard::list(&mut self.news, client, session);
@@ -232,23 +260,47 @@ impl Shard {
         &mut self,
         client: Option<u32>,
         db: Option<usize>,
-        spec: &'static Spec,
-        args: Args<'_>,
+        what: (&'static Spec, Args<'_>),
     ) {
         // with somebody who takes the stream, reads matter too: they may have met expired keys
         if self.fx.dirty | self.fx.propagating as u64 != 0 {
             if self.fx.propagating {
                 let session = client.and_then(|client| self.clients.get(client));
                 let db = db.or(session.map(|s| s.caller.db)).unwrap_or(0);
-                self.propagate(db, spec, args);
+                self.propagate(db, what.0, what.1);
             }
             self.metrics.dirty.add(self.fx.dirty);
             self.fx.dirty = 0;
             self.fx.instead.clear();
+            if !self.fx.events.is_empty() {
+                self.apply_events();
+            }
         }
         if let Some(aside) = self.fx.aside.take() {
-            self.apply_aside(aside, client);
+            self.apply_aside(aside, client, Some(what));
         }
+    }
+
+    /// What changed without a command of a client, and is told already.
+    pub(super) fn apply_alone(&mut self) {
+        self.metrics.dirty.add(std::mem::take(&mut self.fx.dirty));
+        self.fx.instead.clear();
+        if !self.fx.events.is_empty() {
+            self.apply_events();
+        }
+    }
+
+    /// Whom the command's changes concern.
+    #[cold]
+    fn apply_events(&mut self) {
+        let mut events = std::mem::take(&mut self.fx.events);
+        for event in events.drain(..).filter(|event| event.changed) {
+            self.ks.db_mut(event.db).touch(key_slot(&event.key), &event.key);
+            self.note_ready(event.db, &event.key);
+        }
+        self.fx.events = events;
+        self.serve_ready();
+        self.note_interest();
     }
 
     /// Sends `reply` to a client, in its turn and if it wants replies.
@@ -282,7 +334,7 @@ impl Shard {
     /// Closes a client once its replies are sent.
     pub(super) fn hang_up(&mut self, client: u32) {
         if let Some(session) = self.clients.get(client) {
-            session.closing = true;
+            session.mode = Mode::Closing;
             Shard::list(&mut self.news, client, session);
         }
     }

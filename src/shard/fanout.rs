@@ -310,7 +310,7 @@ impl Shard {
 
     /// A command that several shards shared has failed as a whole.
     #[cold]
-    fn note_failed(&self, spec: &Spec, error: &[u8]) {
+    pub(super) fn note_failed(&self, spec: &Spec, error: &[u8]) {
         self.metrics.error(error);
         self.metrics.command(spec.id).failed.inc();
     }
@@ -364,7 +364,7 @@ impl Shard {
         }
         self.count(spec, share, ticks, done.err());
         self.note_load(key, ticks, out.len() - mark);
-        self.apply_effects(None, Some(caller.db), spec, args);
+        self.apply_effects(None, Some(caller.db), (spec, args));
         (ticks >= self.slow_ticks).then(|| self.slow_entry(spec, args, ticks)).flatten()
     }
 
@@ -427,6 +427,9 @@ impl Shard {
             Mail::Return { tables, changes, receipt } => self.give_back(from, tables, changes, receipt),
             Mail::Kept { loan } => self.kept(loan),
             Mail::Orphans { tables, rank } => self.adopt(tables, rank),
+            Mail::Forget { who, waits, keys } => self.forget(who, waits, keys),
+            Mail::Ready { who, ready, tables } => self.take_ready(from, who, &ready, tables),
+            Mail::Wake { who } => self.wake(who),
             // the turn's end makes room
             Mail::Crowded => {}
             Mail::Replies(batch) => {

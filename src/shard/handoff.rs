@@ -86,12 +86,14 @@ impl Shard {
             self.claim_changes(&before, hands_off);
         }
         if hands_off {
-            return self.take_up_handoff();
+            self.take_up_handoff();
+            return self.redirect_blocked();
         }
         if !self.view.owns_as(&before) {
             self.order_clients();
         }
         self.go_on_standing();
+        self.redirect_blocked();
     }
 
     #[cold]
@@ -214,6 +216,7 @@ impl Shard {
                 }
             }
         }
+        self.note_interest();
         for &slot in &slots {
             self.note_moved(slot);
             assert!(self.handoffs.awaited.remove(slot), "a slot is awaited once");

@@ -15,14 +15,16 @@ use super::mail::{Mail, Share, Tables, Ticket};
 use super::stream::Stream;
 use super::{FirstKey, Shard, stream};
 use crate::command::ctx::Caller;
+use crate::command::error::ErrReply;
 use crate::command::spec::{Begin, Route, Run, Spec, Verb, flag};
 use crate::command::table;
 use crate::config::types::AppendFsync;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
-use crate::session::Hold;
 use crate::session::route::{CROSSSLOT, UNSTABLE};
+use crate::session::{Hold, Watched};
 use crate::slot::{Slot, key_slot};
+use crate::store::ClientRef;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// A command that gathers what it needs.
@@ -30,6 +32,7 @@ struct Loan {
     ticket: Ticket,
     spec: &'static Spec,
     args: OwnedArgs,
+    wanted: Wanted,
     caller: Caller,
     /// Its client waits for it.
     holds: bool,
@@ -45,8 +48,15 @@ struct Loan {
     settled: bool,
 }
 
+/// What a command needs.
+pub(super) enum Wanted {
+    Slots(Vec<Slot>),
+    /// Whatever the host has.
+    Everything,
+}
+
 /// Owners with their slots.
-type Needs = Vec<(usize, Vec<Slot>)>;
+pub(super) type Needs = Vec<(usize, Vec<Slot>)>;
 
 /// A command that ran, whose reply waits until its changes are on the disks of their owners.
 struct Unkept {
@@ -73,12 +83,32 @@ pub(super) struct Loans {
     unkept: HashMap<u64, Unkept>,
     lent: HashSet<Slot>,
     wishes: VecDeque<Wish>,
-    /// Clients held until something comes back.
-    waiting: Vec<u32>,
+    /// Clients, and their generations, held until something comes back.
+    waiting: Vec<(u32, u32)>,
+    /// Watches, and waits (true), that end when their slot is back.
+    pub(super) late: Vec<(ClientRef, bool, Watched)>,
     /// Batches of siblings that stand still, oldest first.
     pub(super) standing: VecDeque<Standing>,
     /// While a command runs on borrowed slots: what it changes, by owner.
     pub(super) shares: Option<Vec<stream::Share>>,
+}
+
+/// Whether a command on loan changes its client, and not only replies to it.
+fn is_at_home(spec: &Spec) -> bool {
+    spec.route == Route::Home || matches!(spec.run, Run::Above(_))
+}
+
+impl Loans {
+    /// Nothing is lent, borrowed or wished for, and nobody waits for it.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        let nobody_waits = self.wishes.is_empty() && self.waiting.is_empty() && self.standing.is_empty();
+        nobody_waits && self.open.is_empty() && self.lent.is_empty() && self.late.is_empty()
+    }
+
+    pub(super) fn is_lent(&self, slot: Slot) -> bool {
+        self.lent.contains(&slot)
+    }
 }
 
 /// Whether a command finds out which keys it reads only while it runs: SORT with BY or GET.
@@ -107,7 +137,7 @@ impl Shard {
             Route::Local => {
                 spec.has(flag::WRITE | flag::READONLY) || matches!(spec.run, Run::Above(Verb::Plane))
             }
-            Route::Keys | Route::Away | Route::Split { .. } => {
+            Route::Keys | Route::Home | Route::Away | Route::Split { .. } => {
                 let keys = table::keys_of(spec, args);
                 keys.iter().any(|k| self.loans.lent.contains(&key_slot(args.at(k.index))))
             }
@@ -121,32 +151,54 @@ impl Shard {
             session.hold = Hold::Loan;
             session.last = before;
             session.held.extend_from_slice(bytes);
-            self.loans.waiting.push(client);
+            self.loans.waiting.push((client, session.generation));
         }
     }
 
     /// Begins a command over several shards. Its client waits for it.
     pub(super) fn borrow(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) {
-        if self.needs_of(spec, args).is_none() {
+        let wanted = self.wanted(spec, args);
+        if self.needs_of(&wanted).is_none() {
             return self.say_error(client, &CROSSSLOT);
         }
-        let discard = self.discards(client);
+        // what runs at home says its reply itself
+        let discard = spec.route != Route::Home && self.discards(client);
+        self.borrow_all(client, spec, args, wanted, discard);
+    }
+
+    /// As [`Shard::borrow`], of a command whose keys are not in its arguments.
+    pub(super) fn borrow_all(
+        &mut self,
+        client: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        wanted: Wanted,
+        discard: bool,
+    ) {
         let Some(session) = self.clients.get(client) else {
             return;
         };
         let place = session.pipeline.wait(discard);
         session.hold = Hold::Loan;
         let ticket = Ticket { client, generation: session.generation, place, part: 0 };
-        self.open_loan(ticket, spec, args, true);
+        self.open_loan(ticket, spec, args, wanted, true);
     }
 
     /// As [`Shard::borrow`], for a command that has its place already; what its client sent behind it is
     /// on its way, too.
     pub(super) fn borrow_for(&mut self, ticket: Ticket, spec: &'static Spec, args: Args<'_>) {
-        self.open_loan(ticket, spec, args, false);
+        let wanted = self.wanted(spec, args);
+        self.open_loan(ticket, spec, args, wanted, false);
     }
 
-    fn open_loan(&mut self, ticket: Ticket, spec: &'static Spec, args: Args<'_>, holds: bool) {
+    fn open_loan(
+        &mut self,
+        ticket: Ticket,
+        spec: &'static Spec,
+        args: Args<'_>,
+        wanted: Wanted,
+        holds: bool,
+    ) {
         let Some(session) = self.clients.get_same(ticket.client, ticket.generation) else {
             return;
         };
@@ -155,17 +207,28 @@ impl Shard {
         let id = self.loans.next;
         let args = OwnedArgs::new(args.iter());
         let (needs, tables) = Default::default();
-        let loan = Loan { ticket, spec, args, caller, holds, era: 0, needs, got: 0, tables, settled: true };
+        let (era, got, settled) = (0, 0, true);
+        let loan = Loan { ticket, spec, args, wanted, caller, holds, era, needs, got, tables, settled };
         self.loans.open.insert(id, loan);
         self.begin_loan(id);
     }
 
+    fn wanted(&self, spec: &Spec, args: Args<'_>) -> Wanted {
+        match !self.at.cluster && needs_everything(spec, args) {
+            true => Wanted::Everything,
+            false => {
+                let keys = table::keys_of(spec, args);
+                Wanted::Slots(keys.iter().map(|k| key_slot(args.at(k.index))).collect())
+            }
+        }
+    }
+
     /// Whom to ask for what; `None` when a slot is no shard's of this host.
-    fn needs_of(&self, spec: &Spec, args: Args<'_>) -> Option<Needs> {
-        let slots: Vec<Slot> = if !self.at.cluster && needs_everything(spec, args) {
-            (0..crate::slot::SLOTS as Slot).collect()
-        } else {
-            table::keys_of(spec, args).iter().map(|k| key_slot(args.at(k.index))).collect()
+    pub(super) fn needs_of(&self, wanted: &Wanted) -> Option<Needs> {
+        let owned = |slot: &Slot| self.view.local_owner(*slot).is_some();
+        let slots = match wanted {
+            Wanted::Slots(slots) => slots.clone(),
+            Wanted::Everything => (0..crate::slot::SLOTS as Slot).filter(owned).collect(),
         };
         let mut needs = Needs::new();
         for slot in slots {
@@ -185,14 +248,10 @@ impl Shard {
 
     /// Finds out whom to ask, and asks the first.
     fn begin_loan(&mut self, id: u64) {
-        let loan = &self.loans.open[&id];
-        let needs = self.needs_of(loan.spec, loan.args.as_args());
+        let needs = self.needs_of(&self.loans.open[&id].wanted);
         let loan = self.loans.open.get_mut(&id).expect("it was just looked at");
         let Some(needs) = needs else {
-            let mut reply = Vec::new();
-            Reply::new(&mut reply, false).error(CROSSSLOT.bytes());
-            self.metrics.error(CROSSSLOT.bytes());
-            return self.end_loan(id, &reply);
+            return self.end_loan(id, &CROSSSLOT);
         };
         (loan.needs, loan.era, loan.got) = (needs, self.handoffs.era, 0);
         loan.settled = true;
@@ -234,7 +293,7 @@ impl Shard {
 
     /// Whether a slot is not here at the moment.
     pub(super) fn is_lent(&self, slot: Slot) -> bool {
-        self.loans.lent.contains(&slot)
+        self.loans.is_lent(slot)
     }
 
     /// What needs this slot waits until [`Shard::unlend`].
@@ -312,16 +371,19 @@ impl Shard {
     }
 
     pub(super) fn take_tables(&mut self, slots: &[Slot]) -> Tables {
-        self.ks.iter_mut().map(|db| slots.iter().map(|&s| db.take_slot(s)).collect()).collect()
+        let tables = self.ks.iter_mut().map(|db| slots.iter().map(|&s| db.take_slot(s)).collect()).collect();
+        self.note_interest();
+        tables
     }
 
-    fn put_tables(&mut self, tables: Tables) {
+    pub(super) fn put_tables(&mut self, tables: Tables) {
         for (db, tables) in self.ks.iter_mut().zip(tables) {
             for table in tables {
                 let before = db.put_slot(table);
                 assert_eq!(before.len(), 0, "a lent slot stays empty until it is back");
             }
         }
+        self.note_interest();
     }
 
     /// An owner lends what we asked for.
@@ -344,13 +406,13 @@ impl Shard {
         }
         let mut reply = Vec::new();
         self.lap = 0;
+        let strict = self.is_strict();
         if settled {
-            self.run_borrowed(ticket, spec, args.as_args(), &mut caller, &needs, &mut reply);
+            let what = (spec, args.as_args());
+            self.run_borrowed(ticket, what, &mut caller, &needs, &mut reply);
         } else {
-            self.metrics.error(UNSTABLE.bytes());
-            Reply::new(&mut reply, false).error(UNSTABLE.bytes());
+            reply = self.failed_loan(ticket, spec, &UNSTABLE);
         }
-        let strict = self.conf.appendonly && self.conf.appendfsync == AppendFsync::Always;
         let shares = self.loans.shares.take();
         let mut changes = shares.into_iter().flatten().map(|(_, _, changes)| changes);
         // before anything of ours goes on that might take it for ours
@@ -378,28 +440,71 @@ impl Shard {
         }
     }
 
+    /// Whether no reply may leave before what it tells of is on the disk.
+    fn is_strict(&self) -> bool {
+        self.conf.appendonly && self.conf.appendfsync == AppendFsync::Always
+    }
+
     /// Executes a command on borrowed slots, and keeps apart what it changes of whom.
     fn run_borrowed(
         &mut self,
         ticket: Ticket,
-        spec: &'static Spec,
-        args: Args<'_>,
+        (spec, args): (&'static Spec, Args<'_>),
         caller: &mut Caller,
         needs: &Needs,
         reply: &mut Vec<u8>,
     ) {
+        let key = FirstKey::default();
+        let propagating = self.begin_shares(needs);
+        if is_at_home(spec) {
+            self.run_at_home(ticket, |shard| shard.run_here(ticket.client, spec, args, key));
+        } else if let Some(slow) = self.run_for(caller, spec, args, key, Share::Whole, reply) {
+            let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);
+            self.log_slow(self.at.me, slow, client);
+        }
+        (self.fx.apart, self.fx.propagating) = (false, propagating);
+    }
+
+    /// What is changed from here on is told by owner. Whether changes are told at all, for afterwards.
+    fn begin_shares(&mut self, needs: &Needs) -> bool {
         let share = |(owner, slots): &(usize, Vec<Slot>)| (*owner, slots.clone(), Stream::default());
         self.loans.shares = Some(needs.iter().map(share).collect());
         self.fx.apart = true;
         // an owner may have begun its log before we have begun ours
-        let propagating = self.fx.propagating;
+        let before = self.fx.propagating;
         self.fx.propagating |= self.conf.appendonly;
-        if let Some(slow) = self.run_for(caller, spec, args, FirstKey::default(), Share::Whole, reply) {
-            let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);
-            self.log_slow(self.at.me, slow, client);
+        before
+    }
+
+    /// Runs what a sibling's slot has something for, which it has lent unasked, and returns that. Under
+    /// `always` the client's reply waits until its owner has on its disk what was taken.
+    pub(super) fn run_on_gift(&mut self, from: usize, slot: Slot, client: u32, run: impl FnOnce(&mut Shard)) {
+        let strict = self.is_strict();
+        let discard = self.discards(client);
+        let session = self.clients.get(client).filter(|_| strict);
+        let ticket = session.map(|s| {
+            let place = s.pipeline.wait(discard);
+            Ticket { client, generation: s.generation, place, part: 0 }
+        });
+        let propagating = self.begin_shares(&vec![(from, vec![slot])]);
+        run(self);
+        (self.fx.apart, self.fx.propagating) = (false, propagating);
+        let shares = self.loans.shares.take();
+        let changes = shares.into_iter().flatten().map(|(_, _, changes)| changes).next().unwrap_or_default();
+        let mut receipt = None;
+        if let Some(ticket) = ticket {
+            match changes.is_empty() {
+                true => self.reply_to_loan(ticket, false, &[]),
+                false => {
+                    self.loans.next += 1;
+                    receipt = Some(self.loans.next);
+                    let unkept = Unkept { ticket, holds: false, reply: Vec::new(), waits: 1 };
+                    self.loans.unkept.insert(self.loans.next, unkept);
+                }
+            }
         }
-        self.fx.apart = false;
-        self.fx.propagating = propagating;
+        let tables = self.take_tables(&[slot]);
+        self.letters.push((from, Mail::Return { tables, changes: Box::new(changes), receipt }));
     }
 
     /// An owner has on its disk what a loan has changed.
@@ -413,15 +518,51 @@ impl Shard {
         }
     }
 
-    /// A loan ends without having run.
-    fn end_loan(&mut self, id: u64, reply: &[u8]) {
-        let Loan { ticket, holds, .. } = self.loans.open.remove(&id).expect("loans end once");
-        self.reply_to_loan(ticket, holds, reply);
+    /// A command that changes its client runs as if all keys were this shard's. A client that is gone
+    /// has no use for it.
+    fn run_at_home(&mut self, ticket: Ticket, run: impl FnOnce(&mut Shard)) {
+        let strict = self.is_strict();
+        if let Some(session) = self.clients.get_same(ticket.client, ticket.generation) {
+            // what it says takes the place, or stands behind it until it may be said
+            if !strict {
+                session.pipeline.fill(ticket.place, ticket.part as usize, &[], 0);
+                session.pipeline.drain(&mut session.out);
+            }
+            run(self);
+            self.note_woken(ticket.client);
+        }
     }
 
+    /// A loan ends without having run.
+    fn end_loan(&mut self, id: u64, error: &ErrReply) {
+        let Loan { ticket, spec, holds, .. } = self.loans.open.remove(&id).expect("loans end once");
+        let reply = self.failed_loan(ticket, spec, error);
+        self.reply_to_loan(ticket, holds, &reply);
+    }
+
+    fn failed_loan(&mut self, ticket: Ticket, spec: &Spec, error: &ErrReply) -> Vec<u8> {
+        if matches!(spec.run, Run::Above(Verb::Exec))
+            && self.clients.get_same(ticket.client, ticket.generation).is_some()
+        {
+            self.discard_multi(ticket.client);
+        }
+        if is_at_home(spec) {
+            self.run_at_home(ticket, |shard| shard.say_error(ticket.client, error));
+            return Vec::new();
+        }
+        self.metrics.error(error.bytes());
+        let mut reply = Vec::new();
+        Reply::new(&mut reply, false).error(error.bytes());
+        reply
+    }
+
+    /// Says the reply. Without one it was said already: see [`Shard::run_at_home`].
     fn reply_to_loan(&mut self, ticket: Ticket, holds: bool, reply: &[u8]) {
+        let strict = self.is_strict();
         if let Some(session) = self.clients.get_same(ticket.client, ticket.generation) {
-            session.pipeline.fill(ticket.place, ticket.part as usize, reply, 0);
+            if !reply.is_empty() || strict {
+                session.pipeline.fill(ticket.place, ticket.part as usize, reply, 0);
+            }
             session.pipeline.drain(&mut session.out);
             if holds && session.hold == Hold::Loan && session.let_go() {
                 self.resume.push(ticket.client);
@@ -453,18 +594,21 @@ impl Shard {
         slots.iter().for_each(|s| {
             self.loans.lent.remove(s);
         });
+        self.look_again(Some(slots));
         self.let_go_on();
     }
 
     /// Something that commands wait for is back: they try again.
     pub(super) fn let_go_on(&mut self) {
+        self.forget_late();
+        self.serve_put_off();
         self.give_freed();
         self.note_withheld();
         self.go_on_standing();
         self.go_on_parked();
         self.note_withheld();
-        for client in std::mem::take(&mut self.loans.waiting) {
-            if let Some(session) = self.clients.get(client)
+        for (client, generation) in std::mem::take(&mut self.loans.waiting) {
+            if let Some(session) = self.clients.get_same(client, generation)
                 && session.hold == Hold::Loan
                 && session.let_go()
             {

@@ -9,9 +9,10 @@ use super::stream::Stream;
 use crate::cluster::view::View;
 use crate::command::host::SlowEntry;
 use crate::resp::{Args, Span};
+use crate::session::Watched;
 use crate::session::pipeline::Place;
 use crate::slot::Slot;
-use crate::store::SlotTable;
+use crate::store::{ClientRef, SlotTable};
 use std::sync::Arc;
 
 /// What a shard may find in its mailbox.
@@ -54,6 +55,22 @@ pub enum Mail {
         tables: Tables,
         /// How much their word counts.
         rank: Rank,
+    },
+    /// A client no longer watches these keys, or waits for them.
+    Forget {
+        who: ClientRef,
+        waits: bool,
+        keys: Vec<Watched>,
+    },
+    /// A client of the receiver waits for this key, and may have of it: its slot on loan.
+    Ready {
+        who: ClientRef,
+        ready: Box<Watched>,
+        tables: Tables,
+    },
+    /// A client of the receiver waits for a key that is there: it may try again.
+    Wake {
+        who: ClientRef,
     },
     /// The host is above `maxmemory`, and the receiver has keys that may go.
     Crowded,

@@ -8,6 +8,8 @@
 //! - `execute` runs one admitted command and applies its effects.
 //! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
 //!   `loan` lends slots to a command that spans shards; `handoff` gives them away for good.
+//! - `blocked` serves clients that wait for a key.
+//! - `transact` is MULTI, EXEC and WATCH.
 //! - `answer` executes siblings' commands, or puts them off; `bounce` is about those that go back.
 //! - [`moving`]: MIGRATE, keys that leave for another host while the shard goes on.
 //! - [`plane`] carries CLUSTER's subcommands to the host's plane, and takes up what it decides.
@@ -23,6 +25,7 @@
 
 mod answer;
 mod balance;
+mod blocked;
 mod bounce;
 mod clients;
 mod cron;
@@ -42,6 +45,7 @@ pub mod replay;
 mod saving;
 pub mod snapshot;
 pub mod stream;
+mod transact;
 mod turn;
 mod verbs;
 mod visit;
@@ -181,6 +185,9 @@ pub struct Shard {
     moves: moving::Moves,
     /// Some commands have to wait for what is lent or on its way: see [`Shard::note_withheld`].
     withholds: bool,
+    waits: blocked::Waits,
+    /// A transaction is being executed.
+    in_exec: bool,
     /// The only shard of a standalone server, and nothing is withheld: every command simply runs.
     simple: bool,
     stream: stream::Stream,
@@ -246,6 +253,8 @@ impl Shard {
             balancer: Balancer::default(),
             moves: moving::Moves::default(),
             withholds: false,
+            waits: blocked::Waits::default(),
+            in_exec: false,
             simple: false,
             stream: stream::Stream::default(),
             loading: None,

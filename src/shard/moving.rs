@@ -149,6 +149,11 @@ impl Moves {
         self.parked.iter().any(|(sibling, batch)| *sibling == from && same(&batch.commands[0].ticket))
     }
 
+    /// Whether this key is on its way.
+    pub(super) fn holds_key(&self, key: &[u8]) -> bool {
+        !self.keys.is_empty() && self.keys.contains(key)
+    }
+
     fn hold_key(&mut self, key: &[u8]) {
         if self.keys.insert(key.into()) {
             *self.slots.entry(key_slot(key)).or_default() += 1;
@@ -206,7 +211,7 @@ impl Shard {
             return false;
         }
         match spec.route {
-            Route::Keys | Route::Away | Route::Split { .. } => {
+            Route::Keys | Route::Home | Route::Away | Route::Split { .. } => {
                 table::keys_of(spec, args).iter().any(|k| self.moves.keys.contains(args.at(k.index)))
             }
             Route::Local | Route::All(_) | Route::Cursor => true,
@@ -467,8 +472,8 @@ impl Shard {
             let key = db.key(&bytes);
             if !copy && db.delete(&key, true, &self.clock) {
                 self.fx.changed(n, &bytes, class::GENERIC, "del");
-                self.metrics.dirty.add(std::mem::take(&mut self.fx.dirty));
                 self.propagate_gone(n, false, [&*bytes]);
+                self.apply_alone();
             }
         }
         self.let_go_on();

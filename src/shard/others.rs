@@ -28,7 +28,7 @@ impl Shard {
             Verb::ClientKill => self.client_kill(caller, args, out),
             Verb::ClientPause => self.client_pause(args, out),
             Verb::ClientUnpause => self.client_unpause(out),
-            Verb::ClientUnblock => client_unblock(args, out),
+            Verb::ClientUnblock => self.client_unblock(args, out),
             _ => unreachable!("{verb:?} is no business of other shards"),
         }
     }
@@ -36,9 +36,9 @@ impl Shard {
     /// CLIENT INFO
     pub(super) fn client_info(&mut self, client: u32, args: Args<'_>, out: &mut Vec<u8>) -> Done {
         let now = self.now.ms();
-        let session = self.clients.get(client).expect("the caller is there");
+        let session = self.clients.peek(client).expect("the caller is there");
         let mut text = Vec::new();
-        describe(session, now, args_len(args), &mut text);
+        self.describe((client, session), now, args_len(args), &mut text);
         Reply::new(out, session.caller.resp3).verbatim("txt", &text);
         Ok(())
     }
@@ -51,8 +51,8 @@ impl Shard {
         if args.len() > 3 && args.is(2, "ID") {
             for id in args.from(3).iter() {
                 let id = parse_i64(id).ok_or(ErrReply::new("ERR Invalid client ID"))?;
-                if let Some((_, s)) = self.clients.iter().find(|(_, s)| s.caller.id as i64 == id) {
-                    describe(s, now, own(s), &mut text);
+                if let Some((client, s)) = self.clients.iter().find(|(_, s)| s.caller.id as i64 == id) {
+                    self.describe((client, s), now, own(s), &mut text);
                 }
             }
         } else {
@@ -61,8 +61,8 @@ impl Shard {
                 4 if args.is(2, "TYPE") => Some(Kind::parse(args.at(3))?),
                 _ => return Err(SYNTAX),
             };
-            for (_, s) in self.clients.iter().filter(|(_, s)| kind.is_none_or(|k| k == Kind::of(s))) {
-                describe(s, now, own(s), &mut text);
+            for (client, s) in self.clients.iter().filter(|(_, s)| kind.is_none_or(|k| k == Kind::of(s))) {
+                self.describe((client, s), now, own(s), &mut text);
             }
         }
         Reply::new(out, caller.resp3).verbatim("txt", &text);
@@ -129,19 +129,72 @@ impl Shard {
         out.extend_from_slice(b"+OK\r\n");
         Ok(())
     }
-}
 
-/// CLIENT UNBLOCK id [TIMEOUT | ERROR]: no command of this server blocks, so nobody is blocked.
-fn client_unblock(args: Args<'_>, out: &mut Vec<u8>) -> Done {
-    match args.len() {
-        3 => {}
-        4 if args.is(3, "TIMEOUT") || args.is(3, "ERROR") => {}
-        4 => return Err(ErrReply::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
-        _ => return Err(subcommand_syntax(args)),
+    /// CLIENT UNBLOCK id [TIMEOUT | ERROR]
+    fn client_unblock(&mut self, args: Args<'_>, out: &mut Vec<u8>) -> Done {
+        let with_error = match args.len() {
+            3 => false,
+            4 if args.is(3, "TIMEOUT") => false,
+            4 if args.is(3, "ERROR") => true,
+            4 => return Err(ErrReply::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+            _ => return Err(subcommand_syntax(args)),
+        };
+        let id = parse_i64(args.at(2)).ok_or(NOT_INT)?;
+        let done = u64::try_from(id).is_ok_and(|id| self.unblock_by_id(id, with_error));
+        Reply::new(out, false).int(done as i64);
+        Ok(())
     }
-    parse_i64(args.at(2)).ok_or(NOT_INT)?;
-    out.extend_from_slice(b":0\r\n");
-    Ok(())
+
+    /// A client's line in CLIENT LIST. Replies are kept in one buffer here, so what Redis tells of its
+    /// fixed one (`rbs`, `rbp`, `obl`) is of that one, and `oll` counts the replies that siblings owe.
+    fn describe(&self, (client, s): (u32, &Session), now_ms: u64, argv: usize, out: &mut Vec<u8>) {
+        let caller = &s.caller;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut flags = String::new();
+        for (yes, flag) in [
+            (s.multi.is_some(), 'x'),
+            (s.hold == Hold::Blocked, 'b'),
+            (self.is_watch_dirty(client, s), 'd'),
+            (s.is_closing(), 'c'),
+            (s.addr.starts_with('/'), 'U'),
+            (caller.readonly, 'r'),
+            (caller.no_evict, 'e'),
+            (caller.no_touch, 'T'),
+        ] {
+            flags.extend(yes.then_some(flag));
+        }
+        let flags = if flags.is_empty() { "N" } else { &flags };
+        let unread = s.pending.len() + s.held.len();
+        let spare = s.pending.capacity() + s.held.capacity() - unread;
+        let events = if s.in_flight > 0 { "rw" } else { "r" };
+        writeln!(
+            out,
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 \
+             multi={} qbuf={unread} qbuf-free={spare} argv-mem={argv} multi-mem={} rbs={} rbp={} obl={} oll={} \
+             omem={} tot-mem={} events={events} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
+            caller.id,
+            s.addr,
+            s.local_addr,
+            s.fd,
+            text(&caller.name),
+            now_ms.saturating_sub(s.created_ms) / 1000,
+            now_ms.saturating_sub(s.last_ms) / 1000,
+            caller.db,
+            s.multi.as_ref().map_or(-1, |multi| multi.commands.len() as i64),
+            s.multi.as_ref().map_or(0, |multi| multi.bytes()),
+            s.out.capacity(),
+            s.out.capacity(),
+            s.out.len(),
+            s.pipeline.len(),
+            s.in_flight + s.pipeline.bytes(),
+            s.memory() + argv,
+            s.last.map_or("NULL", |spec| spec.name),
+            if caller.resp3 { 3 } else { 2 },
+            text(&caller.lib_name),
+            text(&caller.lib_ver),
+        )
+        .expect("writing to memory succeeds");
+    }
 }
 
 /// What CLIENT LIST and CLIENT KILL call TYPE.
@@ -228,54 +281,8 @@ impl<'a> Filter<'a> {
             && self.id.is_none_or(|id| id == s.caller.id)
             && self.max_age.is_none_or(|age| now_ms.saturating_sub(s.created_ms) / 1000 >= age)
             && !(self.skip_me && s.caller.id == caller.id)
-            && !s.closing
+            && !s.is_closing()
     }
-}
-
-/// A client's line in CLIENT LIST. Replies are kept in one buffer here, so what Redis tells of its
-/// fixed one (`rbs`, `rbp`, `obl`) is of that one, and `oll` counts the replies that siblings owe.
-fn describe(s: &Session, now_ms: u64, argv: usize, out: &mut Vec<u8>) {
-    let caller = &s.caller;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut flags = String::new();
-    for (yes, flag) in [
-        (s.closing, 'c'),
-        (s.addr.starts_with('/'), 'U'),
-        (caller.readonly, 'r'),
-        (caller.no_evict, 'e'),
-        (caller.no_touch, 'T'),
-    ] {
-        flags.extend(yes.then_some(flag));
-    }
-    let flags = if flags.is_empty() { "N" } else { &flags };
-    let unread = s.pending.len() + s.held.len();
-    let spare = s.pending.capacity() + s.held.capacity() - unread;
-    let events = if s.in_flight > 0 { "rw" } else { "r" };
-    writeln!(
-        out,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 \
-         multi=-1 qbuf={unread} qbuf-free={spare} argv-mem={argv} multi-mem=0 rbs={} rbp={} obl={} oll={} \
-         omem={} tot-mem={} events={events} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
-        caller.id,
-        s.addr,
-        s.local_addr,
-        s.fd,
-        text(&caller.name),
-        now_ms.saturating_sub(s.created_ms) / 1000,
-        now_ms.saturating_sub(s.last_ms) / 1000,
-        caller.db,
-        s.out.capacity(),
-        s.out.capacity(),
-        s.out.len(),
-        s.pipeline.len(),
-        s.in_flight + s.pipeline.bytes(),
-        s.memory() + argv,
-        s.last.map_or("NULL", |spec| spec.name),
-        if caller.resp3 { 3 } else { 2 },
-        text(&caller.lib_name),
-        text(&caller.lib_ver),
-    )
-    .expect("writing to memory succeeds");
 }
 
 fn args_len(args: Args<'_>) -> usize {

@@ -16,6 +16,7 @@ use crate::resp::{Args, Reply};
 use crate::session::route::{self, Found, Verdict, Visitor};
 use crate::session::{Door, Hold};
 use crate::slot::{SLOTS, Slot, key_slot};
+use crate::store::{Clock, Db};
 use crate::util::num::parse_i64;
 use std::sync::Arc;
 
@@ -146,7 +147,10 @@ impl Shard {
         for slot in std::mem::take(&mut self.plane.lost).iter() {
             if self.view.owner_index(slot) == me {
                 self.plane.lost.insert(slot);
-            } else if self.ks.db(0).slot_len(slot) > 0 {
+                continue;
+            }
+            self.ks.db_mut(0).drop_interest(slot);
+            if self.ks.db(0).slot_len(slot) > 0 {
                 if self.fx.propagating {
                     let all = self.ks.db(0).keys_in_slot(slot, usize::MAX);
                     let names: Vec<Box<[u8]>> = all.into_iter().map(Into::into).collect();
@@ -224,15 +228,8 @@ impl Shard {
     /// Which keys of a command are here. Only open slots may lack keys.
     fn look_for(&self, spec: &Spec, args: Args<'_>) -> Found {
         let keys = table::keys_of(spec, args);
-        let (db, view, me) = (self.ks.db(0), &self.view, self.at.me);
-        let is_here = |i: usize| {
-            let key = db.key(args.at(i));
-            let open = view.migrating(me, key.slot).or(view.importing(me, key.slot)).is_some();
-            !open || db.peek(&key, &self.clock).is_some()
-        };
-        let here = keys.iter().filter(|k| is_here(k.index)).count();
-        let several = keys.iter().any(|k| args.at(k.index) != args.at(keys[0].index));
-        Found { here, missing: keys.len() - here, several }
+        let keys: Vec<&[u8]> = keys.iter().map(|k| args.at(k.index)).collect();
+        look_for_keys(self.at.me, &self.view, (self.ks.db(0), &self.clock), &keys)
     }
 
     /// Where a sibling's command belongs by our view: a slot may have moved on while the command was on
@@ -313,6 +310,18 @@ impl Shard {
         }
         self.settle_client(t.client);
     }
+}
+
+/// Which of some keys are with shard `me`. Only open slots may lack keys.
+pub(super) fn look_for_keys(me: usize, view: &View, (db, clock): (&Db, &Clock), keys: &[&[u8]]) -> Found {
+    let is_here = |key: &[u8]| {
+        let key = db.key(key);
+        let open = view.migrating(me, key.slot).or(view.importing(me, key.slot)).is_some();
+        !open || db.peek(&key, clock).is_some()
+    };
+    let here = keys.iter().filter(|key| is_here(key)).count();
+    let several = keys.iter().any(|key| *key != keys[0]);
+    Found { here, missing: keys.len() - here, several }
 }
 
 /// A front door's client, to the router of a sibling.

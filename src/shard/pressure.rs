@@ -224,7 +224,7 @@ impl Shard {
 
     /// The client that costs most of those that may go, and its bytes.
     fn largest_client(&self) -> Option<(u32, u64)> {
-        let may_go = self.clients.iter().filter(|(_, s)| !s.caller.no_evict && !s.closing);
+        let may_go = self.clients.iter().filter(|(_, s)| !s.caller.no_evict && !s.is_closing());
         may_go.map(|(client, s)| (client, s.memory() as u64)).max_by_key(|(_, bytes)| *bytes)
     }
 

@@ -51,6 +51,8 @@ struct Unit {
     first: usize,
     multi: usize,
     commands: usize,
+    /// Units may stand in units: the outermost counts.
+    depth: usize,
 }
 
 impl Stream {
@@ -86,12 +88,14 @@ impl Stream {
     /// From here on commands belong together, until [`Stream::close`].
     fn open(&mut self) {
         let at = self.bytes.len();
-        self.unit.get_or_insert(Unit { first: at, multi: at, commands: 0 });
+        self.unit.get_or_insert(Unit { first: at, multi: at, commands: 0, depth: 0 }).depth += 1;
     }
 
     /// A unit of several commands is put between MULTI and EXEC.
     fn close(&mut self) {
-        let Some(unit) = self.unit.take() else { return };
+        let Some(unit) = &mut self.unit else { return };
+        unit.depth -= 1;
+        let Some(unit) = self.unit.take_if(|unit| unit.depth == 0) else { return };
         if unit.commands > 1 {
             encode::command(&mut self.bytes, [b"EXEC"]);
         } else if unit.commands == 1 {
@@ -283,6 +287,23 @@ impl Shard {
         }
     }
 
+    /// From here on, until [`Shard::close_unit`], all changes belong together: a transaction's.
+    pub(super) fn open_unit(&mut self) {
+        if self.fx.propagating {
+            match &mut self.loans.shares {
+                Some(shares) => shares.iter_mut().for_each(|(_, _, stream)| stream.open()),
+                None => self.stream.open(),
+            }
+        }
+    }
+
+    pub(super) fn close_unit(&mut self) {
+        match &mut self.loans.shares {
+            Some(shares) => shares.iter_mut().for_each(|(_, _, stream)| stream.close()),
+            None => self.stream.close(),
+        }
+    }
+
     /// Tells the stream which keys have expired.
     pub(super) fn tell_expired(&mut self) {
         let lazy = self.conf.lazyfree_lazy_expire;
@@ -347,6 +368,11 @@ impl Shard {
             let keys = table::keys_of(spec, args);
             let mut owners = keys.iter().map(|k| share(&shares, args.at(k.index)));
             let first = owners.next().flatten();
+            if keys.is_empty() {
+                // it is about all that there is
+                shares.iter_mut().for_each(|(_, _, stream)| stream.command(db, args));
+                continue;
+            }
             if let Some(n) = first.filter(|_| owners.all(|owner| owner == first)) {
                 shares[n].2.command(db, args);
                 continue;

@@ -1,8 +1,11 @@
 //! Shards driven without sockets: bytes in, replies out, mail carried by hand.
 
+mod blocked;
 mod handoff;
 mod long;
 mod moving;
+mod serial;
+mod transact;
 mod visits;
 
 use super::{Input, Now, Setup, Shard, Ticks};

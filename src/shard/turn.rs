@@ -8,7 +8,7 @@ use crate::command::table;
 use crate::limits::{AHEAD, BATCH, LONG_REQUEST, TRUST};
 use crate::resp::parse::{Parsed, Rules, Violation};
 use crate::resp::{Args, Span};
-use crate::session::{Hold, Session};
+use crate::session::{Hold, Mode, Session};
 use bytes::Bytes;
 
 /// Bytes that one client sent.
@@ -92,7 +92,7 @@ impl Shard {
         let Some(session) = self.clients.get(client) else {
             return;
         };
-        if session.closing {
+        if session.is_closing() {
             return;
         }
         session.last_ms = self.now.ms();
@@ -101,7 +101,7 @@ impl Shard {
                 client = session.caller.id,
                 "closing a client that reached max query buffer length"
             );
-            session.closing = true;
+            session.mode = Mode::Closing;
             Shard::list(&mut self.news, client, session);
             return;
         }
@@ -152,7 +152,7 @@ impl Shard {
             let Some(session) = self.clients.get(client) else {
                 return buf.len();
             };
-            if session.closing || session.hold != Hold::None {
+            if session.is_closing() || session.hold != Hold::None {
                 return pos;
             }
             let rules = Rules {

@@ -49,6 +49,9 @@ impl Shard {
             Verb::Plane => self.ask_plane(client, args),
             Verb::Balance => self.balance(client, args, &mut out),
             Verb::Migrate => self.migrate(client, args),
+            Verb::Multi | Verb::Exec | Verb::Discard | Verb::Watch | Verb::Unwatch => {
+                self.transact(client, verb, args, &mut out)
+            }
             Verb::BgSave
             | Verb::BgRewriteAof
             | Verb::ClientKill
@@ -151,6 +154,7 @@ impl Shard {
     /// RESET: the connection as it was when it was new.
     fn reset(&mut self, client: u32, out: &mut Vec<u8>) -> Done {
         let authenticated = !self.conditions.auth_required;
+        self.discard_multi(client);
         let session = self.session(client);
         if session.reply_mode == ReplyMode::Off {
             session.reply_mode = ReplyMode::On;
@@ -233,8 +237,19 @@ impl Shard {
 
     /// Does what a command asked of the shard itself.
     #[cold]
-    pub(super) fn apply_aside(&mut self, aside: Aside, client: Option<u32>) {
+    pub(super) fn apply_aside(
+        &mut self,
+        aside: Aside,
+        client: Option<u32>,
+        what: Option<(&'static Spec, Args<'_>)>,
+    ) {
         match aside {
+            Aside::Wait { until_ms, nothing } => {
+                if let (Some(client), Some(command)) = (client, what) {
+                    self.block(client, command, until_ms, nothing);
+                }
+            }
+            Aside::Swapped => self.look_again(None),
             Aside::Close => {
                 if let Some(client) = client {
                     self.hang_up(client);

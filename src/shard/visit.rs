@@ -22,10 +22,12 @@ impl Shard {
     pub fn may_visit(mail: &Mail) -> bool {
         match mail {
             Mail::Requests(batch) => batch.weight <= VISIT_WEIGHT,
-            Mail::Borrow { .. } | Mail::Return { .. } => true,
+            Mail::Borrow { .. } | Mail::Return { .. } | Mail::Forget { .. } => true,
             Mail::Replies(_)
             | Mail::Lend { .. }
             | Mail::Refuse { .. }
+            | Mail::Ready { .. }
+            | Mail::Wake { .. }
             | Mail::Handoff(_)
             | Mail::Orphans { .. }
             | Mail::Kept { .. }

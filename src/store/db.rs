@@ -6,6 +6,7 @@ use super::bucket;
 use super::clock::{Clock, Expiry};
 use super::entry::{Entry, Payload, View, ViewMut as Raw};
 use super::expire::Cursor;
+use super::interest::Interest;
 use super::key::{Hasher, Key};
 use super::load::Load;
 use super::owned::{Garbage, Owned, OwnedValue, is_big};
@@ -15,6 +16,7 @@ use super::table::{Spot, Table, Tally};
 use crate::slot::{SLOTS, Slot};
 use crate::util::rng::Rng;
 use crate::value::{Object, ValueRef};
+use std::collections::HashMap;
 
 /// How an access is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub struct Db {
     pub(super) careful: bool,
     pub(super) debts: Debts,
     pub lazy: LazyFree,
+    /// By slot: whom its keys concern.
+    pub(super) interest: HashMap<Slot, Box<Interest>>,
     /// Some slot has a load.
     loaded: bool,
     /// Whether expired keys are noted in [`Db::expired`].
@@ -141,6 +145,7 @@ impl Bitmap {
 pub struct SlotTable {
     slot: Slot,
     table: Table,
+    pub(super) interest: Option<Box<Interest>>,
     /// Some of it is owed to its owner's snapshot.
     owing: bool,
     /// What was handed out of it away from home.
@@ -149,7 +154,7 @@ pub struct SlotTable {
 
 impl SlotTable {
     pub(super) fn new(slot: Slot, table: Table) -> SlotTable {
-        SlotTable { slot, table, owing: false, strays: Vec::new() }
+        SlotTable { slot, table, interest: None, owing: false, strays: Vec::new() }
     }
 
     pub fn slot(&self) -> Slot {
@@ -293,6 +298,7 @@ impl Db {
             careful: false,
             debts: Debts::default(),
             lazy: LazyFree::default(),
+            interest: HashMap::new(),
             loaded: false,
             track_expired: false,
             expired: Vec::new(),
@@ -645,6 +651,7 @@ impl Db {
     /// Empties the database, however much is in it, by giving all of its tables away. Dropping what
     /// it returns frees the keys, but for those that a snapshot still has to write.
     pub fn clear(&mut self) -> Garbage {
+        self.touch_all();
         let orphans = if self.careful { self.orphan_tables() } else { 0 };
         let keys = self.len() - orphans;
         self.groups = [Count::default(); GROUPS];
@@ -663,13 +670,14 @@ impl Db {
         let table = self.change(slot, |table, _| std::mem::replace(table, Table::new()));
         let (owing, strays) = if self.careful { self.debts.see_off(slot) } else { (false, Vec::new()) };
         self.careful = self.debts.any();
-        SlotTable { slot, table, owing, strays }
+        SlotTable { slot, table, interest: self.take_interest(slot), owing, strays }
     }
 
     /// Puts a slot's table in; what the slot held comes back. The table must come from a keyspace
     /// with the same [`Hasher`]. One that owes something to a snapshot must go home again.
     pub fn put_slot(&mut self, slot: SlotTable) -> SlotTable {
-        let SlotTable { slot, table, owing, strays } = slot;
+        let SlotTable { slot, table, interest, owing, strays } = slot;
+        self.put_interest(slot, interest);
         self.loaded |= table.load != Load::NONE;
         let before = self.change(slot, |old, _| std::mem::replace(old, table));
         if owing {

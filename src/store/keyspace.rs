@@ -76,7 +76,11 @@ impl Keyspace {
 
     /// Swaps two databases, as SWAPDB does.
     pub fn swap(&mut self, a: usize, b: usize) {
+        if a == b {
+            return;
+        }
         self.dbs.swap(a, b);
+        self.swap_interest(a, b);
         self.pool.clear();
     }
 

@@ -9,6 +9,7 @@
 //! - Tables grow and shrink by one bucket at a time: no call moves more than 64 KB.
 //! - Time comes in as a [`Clock`], randomness as a seed. A key past its time is removed by the
 //!   call that meets it, unless the clock's [`Expiry`] says otherwise.
+//! - Clients that watch a key, or wait for it, are kept with its slot, and go where that goes (`interest`).
 //! - A point in time of a keyspace is taken without stopping it: [`snapshot`].
 //! - Counters of [`Db`] (keys, keys with a TTL, bytes) are exact after every call.
 
@@ -19,6 +20,7 @@ mod db;
 mod entry;
 mod evict;
 mod expire;
+mod interest;
 mod key;
 mod keyspace;
 mod load;
@@ -32,6 +34,7 @@ pub use clock::{Clock, Expiry};
 pub use db::{Db, EntryRef, LazyFree, Look, SlotTable, Stats, Ttl, ValueMut};
 pub use evict::Policy;
 pub use expire::ExpireStep;
+pub use interest::{ClientRef, Waiter};
 pub use key::{Hasher, Key};
 pub use keyspace::Keyspace;
 pub use load::Load;

@@ -102,7 +102,9 @@ pub fn clients(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("maxclients", ctx.conf.maxclients);
     out.put("client_recent_max_input_buffer", f.max(|m| &m.max_input));
     out.put("client_recent_max_output_buffer", f.max(|m| &m.max_output));
-    out.zeros(&["blocked_clients", "tracking_clients", "clients_in_timeout_table"]);
+    out.put("blocked_clients", f.sum(|m| &m.blocked));
+    out.put("tracking_clients", 0);
+    out.put("clients_in_timeout_table", f.sum(|m| &m.deadlines));
 }
 
 pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {

@@ -1,7 +1,10 @@
 //! Lists.
 
+mod blocking;
 #[cfg(test)]
 mod tests;
+
+pub use blocking::{blmove, blmpop, blpop, brpop, brpoplpush};
 
 use super::collection::{create, drop_empty, find, find_mut, missed, read, write_elem};
 use super::ctx::{Ctx, class};
@@ -185,6 +188,19 @@ fn popped(ctx: &mut Ctx<'_>, key: &Key<'_>, end: End, n: usize, empty: bool) {
 
 /// LMPOP numkeys key ... LEFT | RIGHT [COUNT count]
 pub fn lmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if !lmpop_of(ctx, args, |_| Ok(()))? {
+        ctx.out.null_array();
+    }
+    Ok(())
+}
+
+/// LMPOP's arguments, or BLMPOP's without its name; `check` comes when they are read. Whether something was
+/// there.
+fn lmpop_of(
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    check: impl FnOnce(&mut Ctx<'_>) -> Done,
+) -> Result<bool, ErrReply> {
     let positive = |text| parse_i64(text).and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let keys = positive(args.at(1)).ok_or(BAD_NUMKEYS)?;
     let end_at = keys.saturating_add(2);
@@ -198,6 +214,7 @@ pub fn lmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         count = Some(positive(args.at(i + 1)).ok_or(BAD_COUNT)?);
         i += 2;
     }
+    check(ctx)?;
     for word in args.slice(2, end_at).iter() {
         let key = ctx.key(word);
         let found = find_mut::<List>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)?;
@@ -212,10 +229,29 @@ pub fn lmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             let name = if end == End::Left { &b"LPOP"[..] } else { b"RPOP" };
             ctx.fx.propagate([name, word, itoa::Buffer::new().format(n).as_bytes()]);
         }
-        return Ok(());
+        return Ok(true);
     }
-    ctx.out.null_array();
-    Ok(())
+    Ok(false)
+}
+
+/// Pops an element of the first of some lists that has any, and replies with it and its key. Whether there
+/// was one.
+fn pop_one_of(ctx: &mut Ctx<'_>, keys: Args<'_>, end: End) -> Result<bool, ErrReply> {
+    for word in keys.iter() {
+        let key = ctx.key(word);
+        let Some(list) = find_mut::<List>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? else { continue };
+        ctx.out.array(2);
+        ctx.out.bulk(word);
+        let _ = end.pop_with(list, |elem| write_elem(&mut ctx.out, elem));
+        let empty = list.is_empty();
+        popped(ctx, &key, end, 1, empty);
+        if ctx.fx.propagating {
+            let name = if end == End::Left { &b"LPOP"[..] } else { b"RPOP" };
+            ctx.fx.propagate([name, word]);
+        }
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 /// LMOVE source destination LEFT | RIGHT LEFT | RIGHT

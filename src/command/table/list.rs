@@ -2,16 +2,86 @@
 
 use super::row::*;
 use crate::command::list;
+use crate::command::spec::Route::Home;
 use crate::command::spec::Run::Here;
-use crate::command::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
+use crate::command::spec::flag::{BLOCKING, DENYOOM, FAST, NOSCRIPT, READONLY, WRITE};
 use crate::command::spec::key::{ACCESS, DELETE, INSERT, RO, RW, UPDATE};
-use crate::command::spec::{KeySpec, Run, Spec, acl};
+use crate::command::spec::{Arg, KeySpec, Run, Spec, acl};
 
 const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec], run: Run) -> Spec {
     new("list", name, arity, flags, keys, run).acl(acl::LIST)
 }
 
+/// `timeout` was a whole number once.
+const DOUBLE: &[(&str, &str)] = &[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")];
+const SIDES: &[Arg] = &[word("left", "LEFT"), word("right", "RIGHT")];
+const POP: u32 = RW | ACCESS | DELETE;
+
 pub(super) const ROWS: &[Spec] = &[
+    row(
+        "blmove",
+        6,
+        WRITE | DENYOOM | NOSCRIPT | BLOCKING,
+        &[at(1, POP), at(2, RW | INSERT)],
+        Here(list::blmove),
+    )
+    .route(Home)
+    .doc("6.2.0", "Moves an element between lists, and waits for one if there is none.", "O(1)")
+    .args(&[
+        key("source"),
+        key("destination").spec(1),
+        one_of("wherefrom", SIDES),
+        one_of("whereto", SIDES),
+        double("timeout"),
+    ]),
+    row("blmpop", -5, WRITE | BLOCKING, &[numkeys(2, POP)], Here(list::blmpop))
+        .route(Home)
+        .doc(
+            "7.0.0",
+            "Pops elements from the first of several lists that has any, and waits for one if none has.",
+            "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
+        )
+        .args(&[
+            double("timeout"),
+            int("numkeys"),
+            key("key").many(),
+            one_of("where", SIDES),
+            int("count").after("COUNT").opt(),
+        ]),
+    row("blpop", -3, WRITE | NOSCRIPT | BLOCKING, &[range(1, -2, 1, POP)], Here(list::blpop))
+        .route(Home)
+        .doc(
+            "2.0.0",
+            "Pops the head of the first of several lists that has one, and waits for one if none has.",
+            "O(N) where N is the number of provided keys.",
+        )
+        .history(DOUBLE)
+        .args(&[key("key").many(), double("timeout")]),
+    row("brpop", -3, WRITE | NOSCRIPT | BLOCKING, &[range(1, -2, 1, POP)], Here(list::brpop))
+        .route(Home)
+        .doc(
+            "2.0.0",
+            "Pops the tail of the first of several lists that has one, and waits for one if none has.",
+            "O(N) where N is the number of provided keys.",
+        )
+        .history(DOUBLE)
+        .args(&[key("key").many(), double("timeout")]),
+    row(
+        "brpoplpush",
+        4,
+        WRITE | DENYOOM | NOSCRIPT | BLOCKING,
+        &[at(1, POP), at(2, RW | INSERT)],
+        Here(list::brpoplpush),
+    )
+    .route(Home)
+    .doc(
+        "2.2.0",
+        "Moves the tail of a list to the head of another, and waits for one if there is none.",
+        "O(1)",
+    )
+    .replaced("`BLMOVE` with the `RIGHT` and `LEFT` arguments", "6.2.0")
+    .history(DOUBLE)
+    .args(&[key("source"), key("destination").spec(1), double("timeout")]),
     row("lindex", 3, READONLY, &[at(1, RO | ACCESS)], Here(list::lindex))
         .doc(
             "1.0.0",

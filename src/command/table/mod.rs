@@ -16,6 +16,7 @@ mod set;
 mod string;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod zset;
 
 use super::error::{self, ErrReply};
@@ -24,7 +25,7 @@ use crate::resp::Args;
 pub use extract::{KeyAt, Keys, first_key_index, has_keys, keys_of};
 use extract::{legacy_range, movable};
 
-const GROUPS: [&[Spec]; 9] = [
+const GROUPS: [&[Spec]; 10] = [
     string::ROWS,
     keys::ROWS,
     list::ROWS,
@@ -32,6 +33,7 @@ const GROUPS: [&[Spec]; 9] = [
     set::ROWS,
     zset::ROWS,
     connection::ROWS,
+    transactions::ROWS,
     server::ROWS,
     cluster::ROWS,
 ];

@@ -1,8 +1,9 @@
 //! Sorted sets.
 
 use super::row::*;
+use crate::command::spec::Route::Home;
 use crate::command::spec::Run::Here;
-use crate::command::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
+use crate::command::spec::flag::{BLOCKING, DENYOOM, FAST, NOSCRIPT, READONLY, WRITE};
 use crate::command::spec::key::{ACCESS, DELETE, OW, RO, RW, UPDATE};
 use crate::command::spec::{KeySpec, Run, Spec, acl};
 use crate::command::zset;
@@ -11,7 +12,54 @@ const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec
     new("sorted-set", name, arity, flags, keys, run).acl(acl::SORTEDSET)
 }
 
+/// `timeout` was a whole number once.
+const DOUBLE: &[(&str, &str)] = &[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")];
+
 pub(super) const ROWS: &[Spec] = &[
+    row("bzmpop", -5, WRITE | BLOCKING, &[numkeys(2, RW | ACCESS | DELETE)], Here(zset::bzmpop))
+        .route(Home)
+        .doc(
+            "7.0.0",
+            "Pops members from the first of several sorted sets that has any, and waits for one if none has.",
+            "O(K) + O(M*log(N)) where K is the number of keys, N the set's size, M the number popped",
+        )
+        .args(&[
+            double("timeout"),
+            int("numkeys"),
+            key("key").many(),
+            one_of("where", &[word("min", "MIN"), word("max", "MAX")]),
+            int("count").after("COUNT").opt(),
+        ]),
+    row(
+        "bzpopmax",
+        -3,
+        WRITE | NOSCRIPT | FAST | BLOCKING,
+        &[range(1, -2, 1, RW | ACCESS | DELETE)],
+        Here(zset::bzpopmax),
+    )
+    .route(Home)
+    .doc(
+        "5.0.0",
+        "Pops the member with the highest score of the first of several sorted sets that has one, or waits.",
+        "O(log(N)) with N being the number of elements in the sorted set.",
+    )
+    .history(DOUBLE)
+    .args(&[key("key").many(), double("timeout")]),
+    row(
+        "bzpopmin",
+        -3,
+        WRITE | NOSCRIPT | FAST | BLOCKING,
+        &[range(1, -2, 1, RW | ACCESS | DELETE)],
+        Here(zset::bzpopmin),
+    )
+    .route(Home)
+    .doc(
+        "5.0.0",
+        "Pops the member with the lowest score of the first of several sorted sets that has one, or waits.",
+        "O(log(N)) with N being the number of elements in the sorted set.",
+    )
+    .history(DOUBLE)
+    .args(&[key("key").many(), double("timeout")]),
     row("zadd", -4, WRITE | DENYOOM | FAST, &[at(1, RW | UPDATE)], Here(zset::zadd))
         .doc(
             "1.2.0",

@@ -1,6 +1,7 @@
-//! ZPOPMIN, ZPOPMAX and ZMPOP.
+//! ZPOPMIN, ZPOPMAX and ZMPOP, and those that wait where these find nothing: BZPOPMIN, BZPOPMAX and BZMPOP.
 
 use super::{Layout, shrunk};
+use crate::command::blocking::{Nothing, parse_timeout, wait};
 use crate::command::collection::find_mut;
 use crate::command::ctx::Ctx;
 use crate::command::error::{Done, ErrReply, NOT_POSITIVE, SYNTAX};
@@ -85,6 +86,62 @@ fn take(out: &mut Reply<'_>, zset: &mut ZSet, end: End, count: usize, layout: La
 
 /// ZMPOP numkeys key ... <MIN | MAX> [COUNT n]
 pub fn zmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if !zmpop_of(ctx, args, |_| Ok(()))? {
+        ctx.out.null_array();
+    }
+    Ok(())
+}
+
+/// BZMPOP timeout numkeys key ... <MIN | MAX> [COUNT n]
+pub fn bzmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let mut until = 0;
+    let found = zmpop_of(ctx, args.from(1), |ctx| {
+        until = parse_timeout(ctx, args.at(1))?;
+        Ok(())
+    })?;
+    if !found {
+        wait(ctx, until, Nothing::Array);
+    }
+    Ok(())
+}
+
+/// BZPOPMIN key ... timeout
+pub fn bzpopmin(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    pop_or_wait(ctx, args, End::Min)
+}
+
+/// BZPOPMAX key ... timeout
+pub fn bzpopmax(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    pop_or_wait(ctx, args, End::Max)
+}
+
+fn pop_or_wait(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> Done {
+    let last = args.len() - 1;
+    let until = parse_timeout(ctx, args.at(last))?;
+    for word in args.slice(1, last).iter() {
+        let key = ctx.key(word);
+        let Some(zset) = find_mut::<ZSet>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? else { continue };
+        ctx.out.array(3);
+        ctx.out.bulk(word);
+        let n = take_flat(&mut ctx.out, zset, end);
+        let empty = zset.is_empty();
+        shrunk(ctx, &key, end.popped(), n, empty);
+        if ctx.fx.propagating {
+            ctx.fx.propagate([end.command(), word]);
+        }
+        return Ok(());
+    }
+    wait(ctx, until, Nothing::Array);
+    Ok(())
+}
+
+/// ZMPOP's arguments, or BZMPOP's without its name; `check` comes when they are read. Whether something was
+/// there.
+fn zmpop_of(
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    check: impl FnOnce(&mut Ctx<'_>) -> Done,
+) -> Result<bool, ErrReply> {
     let numkeys = parse_i64(args.at(1)).filter(|n| *n > 0).ok_or(BAD_NUMKEYS)?;
     let at = usize::try_from(numkeys).ok().and_then(|n| n.checked_add(2)).ok_or(SYNTAX)?;
     let end = if args.is(at, "min") {
@@ -106,6 +163,7 @@ pub fn zmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
         _ => return Err(SYNTAX),
     };
+    check(ctx)?;
     for word in args.slice(2, at).iter() {
         let key = ctx.key(word);
         if let Some(zset) = find_mut::<ZSet>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? {
@@ -114,11 +172,19 @@ pub fn zmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             let n = take(&mut ctx.out, zset, end, count, Layout::Pairs);
             let empty = zset.is_empty();
             popped_one_of(ctx, &key, end, n, empty);
-            return Ok(());
+            return Ok(true);
         }
     }
-    ctx.out.null_array();
-    Ok(())
+    Ok(false)
+}
+
+/// Removes the first member and replies with it and its score, without an array around them.
+fn take_flat(out: &mut Reply<'_>, zset: &mut ZSet, end: End) -> usize {
+    let rank = if end == End::Min { 0 } else { zset.len() - 1 };
+    zset.remove_ranks(rank..rank + 1, |member, score| {
+        out.bulk(member);
+        out.double(score);
+    })
 }
 
 /// As [`shrunk`], for a pop that chose its key: the replicas are told which.

@@ -102,7 +102,7 @@ pub(super) struct Snapshots {
     /// A snapshot that was given up is walked to its end, so that the next may begin.
     draining: bool,
     /// Clients held until they may write.
-    waiting: Vec<u32>,
+    waiting: Vec<(u32, u32)>,
     /// A batch of a sibling may stand still because of a snapshot.
     standing: bool,
     orders: Vec<(u64, FileOrder)>,
@@ -415,7 +415,7 @@ impl Shard {
         if let Some(session) = self.clients.get(client) {
             session.hold = Hold::Snapshot;
             session.held.extend_from_slice(bytes);
-            self.snapshots.waiting.push(client);
+            self.snapshots.waiting.push((client, session.generation));
         }
     }
 
@@ -426,14 +426,15 @@ impl Shard {
 
     /// Lets those who wait try again.
     fn release_writers(&mut self) {
-        for client in std::mem::take(&mut self.snapshots.waiting) {
-            if let Some(session) = self.clients.get(client)
+        for (client, generation) in std::mem::take(&mut self.snapshots.waiting) {
+            if let Some(session) = self.clients.get_same(client, generation)
                 && session.hold == Hold::Snapshot
                 && session.let_go()
             {
                 self.resume.push(client);
             }
         }
+        self.serve_put_off();
         if std::mem::take(&mut self.snapshots.standing) {
             self.go_on_standing();
             self.go_on_parked();

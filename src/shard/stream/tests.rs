@@ -188,11 +188,67 @@ fn replayed(rig: &mut Rig, shards: usize) -> (Rig, Client) {
 #[test]
 fn every_write_is_among_the_tested() {
     // MIGRATE tells of what arrived when it has: see the tests of `moving`
-    let words = WRITES.iter().map(|t| t.split(' ').next().unwrap()).chain(["MIGRATE"]);
+    let waiting = WAITING.iter().map(|(line, _)| *line);
+    let words =
+        WRITES.iter().copied().chain(waiting).map(|t| t.split(' ').next().unwrap()).chain(["MIGRATE"]);
     let tested: BTreeSet<String> = words.map(str::to_ascii_lowercase).collect();
     let writes = table::all().filter(|s| s.has(flag::WRITE)).map(|s| s.name);
     let missing: Vec<&str> = writes.filter(|name| !tested.contains(*name)).collect();
     assert!(missing.is_empty(), "put them into WRITES, so that their stream is tested: {missing:?}");
+}
+
+/// Commands that may wait, and what they come to.
+const WAITING: &[(&str, &str)] = &[
+    ("BLPOP a 0", "LPOP a"),
+    ("BRPOP a 0", "RPOP a"),
+    ("BLMPOP 0 1 a LEFT COUNT 2", "LPOP a 2"),
+    ("BLMOVE a b LEFT RIGHT 0", "LMOVE a b LEFT RIGHT"),
+    ("BRPOPLPUSH a b 0", "RPOPLPUSH a b"),
+    ("BZPOPMIN z 0", "ZPOPMIN z"),
+    ("BZPOPMAX z 0", "ZPOPMAX z"),
+    ("BZMPOP 0 1 z MAX COUNT 2", "ZPOPMAX z 2"),
+];
+
+#[test]
+fn what_waits_is_told_when_it_comes_to_something() {
+    for (line, want) in WAITING {
+        let (mut rig, c) = source(1);
+        let fill = if want.contains('z') { "ZADD z 1 x 2 y 3 v" } else { "RPUSH a x y v" };
+        rig.run(c, fill);
+        rig.run(c, line);
+        assert_eq!(told(&mut rig, 0), format!("SELECT 0; {fill}; {want}"), "{line}");
+        rig.run(c, "FLUSHALL");
+        let waits = rig.connect(0, Door::Front);
+        assert_eq!(rig.run(waits, line), "", "{line}");
+        assert_eq!(told(&mut rig, 0), "FLUSHALL", "{line}");
+        // what was served follows what brought it, and is no part of it
+        rig.run(c, "MULTI");
+        rig.run(c, fill);
+        rig.run(c, "SET s 1");
+        rig.run(c, "EXEC");
+        assert_eq!(told(&mut rig, 0), format!("MULTI; {fill}; SET s 1; EXEC; {want}"), "{line}");
+        rig.run(c, "MULTI");
+        rig.run(c, "SET s 2");
+        rig.run(c, "GET s");
+        rig.run(c, "EXEC");
+        assert_eq!(told(&mut rig, 0), "SET s 2", "{line}");
+    }
+}
+
+/// A transaction on borrowed slots is one unit in each owner's stream.
+#[test]
+fn a_transaction_is_whole_in_every_log() {
+    let (mut rig, c) = source(2);
+    ["MULTI", "SET a 1", "SET b 1", "RENAME a b", "INCR b", "EXEC"]
+        .iter()
+        .for_each(|line| drop(rig.run(c, line)));
+    let zero = "SELECT 0; MULTI; SET b 1; DEL b; SET b 1; INCR b; EXEC";
+    assert_eq!([0, 1].map(|shard| told(&mut rig, shard)), [zero, "SELECT 0; MULTI; SET a 1; DEL a; EXEC"]);
+    ["MULTI", "SET a 1", "FLUSHALL", "EXEC"].iter().for_each(|line| drop(rig.run(c, line)));
+    assert_eq!(
+        [0, 1].map(|shard| told(&mut rig, shard)),
+        ["SELECT 0; FLUSHALL", "SELECT 0; MULTI; SET a 1; FLUSHALL; EXEC"]
+    );
 }
 
 #[test]

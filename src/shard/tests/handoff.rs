@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Shards whose mail and views arrive when the test says so.
-struct Post {
-    rig: Rig,
+pub struct Post {
+    pub rig: Rig,
     /// `[from][to]`
     queues: Vec<Vec<VecDeque<Mail>>>,
     /// The newest view that each shard has not taken up.
@@ -41,19 +41,19 @@ struct Wire {
 }
 
 impl Post {
-    fn new(shards: usize) -> Post {
+    pub fn new(shards: usize) -> Post {
         let rig = Rig::new(shards, true);
         let view = rig.shards[0].view.clone();
         let queues = (0..shards).map(|_| (0..shards).map(|_| VecDeque::new()).collect()).collect();
         Post { rig, queues, views: vec![None; shards], view, wires: Vec::new(), by_hand: false }
     }
 
-    fn owner(&self, slot: Slot) -> usize {
+    pub fn owner(&self, slot: Slot) -> usize {
         self.view.local_owner(slot).expect("every slot is served") as usize
     }
 
     /// What the plane would publish.
-    fn hand_off(&mut self, wanted: &[(Slot, usize)]) {
+    pub fn hand_off(&mut self, wanted: &[(Slot, usize)]) {
         let mut moves: Vec<Move> = Vec::new();
         let mut owners: Vec<NodeIndex> = (0..SLOTS as Slot).map(|s| self.view.owner_index(s)).collect();
         for &(slot, to) in wanted {
@@ -82,18 +82,18 @@ impl Post {
         self.views.fill(Some(self.view.clone()));
     }
 
-    fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.rig.shards.iter().all(|s| s.heartbeat().era == self.view.handoff.era)
     }
 
-    fn send(&mut self, client: Client, bytes: &[u8]) {
+    pub fn send(&mut self, client: Client, bytes: &[u8]) {
         let now = self.rig.now;
         self.rig.shards[client.shard].turn(&mut [Input::new(client.number, bytes)], now);
         self.collect();
     }
 
     /// Takes what the shards have for each other.
-    fn collect(&mut self) {
+    pub fn collect(&mut self) {
         for (from, shard) in self.rig.shards.iter_mut().enumerate() {
             while !self.by_hand && shard.has_chores() {
                 shard.chores(self.rig.now);
@@ -140,15 +140,21 @@ impl Post {
     }
 
     /// One letter; false when there is none from `from` to `to`.
-    fn deliver(&mut self, from: usize, to: usize) -> bool {
+    pub fn deliver(&mut self, from: usize, to: usize) -> bool {
         let Some(mail) = self.queues[from][to].pop_front() else { return false };
         self.rig.shards[to].mail(from, mail, self.rig.now);
         self.collect();
         true
     }
 
+    /// From whom to whom there are letters.
+    pub fn full(&self) -> Vec<(usize, usize)> {
+        let n = self.queues.len();
+        (0..n * n).map(|i| (i / n, i % n)).filter(|(from, to)| !self.queues[*from][*to].is_empty()).collect()
+    }
+
     /// False when it has the newest view.
-    fn learn(&mut self, shard: usize) -> bool {
+    pub fn learn(&mut self, shard: usize) -> bool {
         let Some(view) = self.views[shard].take() else { return false };
         self.rig.shards[shard].letters(Letters { view: Some(view), ..Letters::default() }, self.rig.now);
         self.collect();
@@ -156,7 +162,7 @@ impl Post {
     }
 
     /// Everything arrives.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let n = self.views.len();
         let mut any = true;
         while any {
@@ -169,7 +175,7 @@ impl Post {
         assert!(self.is_settled(), "everything has arrived, and a shard still waits");
     }
 
-    fn run(&mut self, client: Client, line: &str) -> String {
+    pub fn run(&mut self, client: Client, line: &str) -> String {
         self.send(client, format!("{line}\r\n").as_bytes());
         self.settle();
         self.rig.output(client)
@@ -182,7 +188,7 @@ impl Post {
 }
 
 /// A key of slot number `n` of those that take part, and that slot.
-fn tag(n: usize) -> (String, Slot) {
+pub fn tag(n: usize) -> (String, Slot) {
     let tag = format!("{{t{n}}}");
     let slot = key_slot(tag.as_bytes());
     (tag, slot)
