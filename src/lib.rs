@@ -20,6 +20,7 @@ pub mod value;
 pub mod cluster;
 pub mod migrate;
 pub mod persist;
+pub mod repl;
 pub mod store;
 
 // [3] commands: (ctx, args) -> reply + effects

@@ -232,3 +232,11 @@ pub const AOF_REWRITE_DELAY_S: u64 = 60;
 pub const AOF_REWRITE_DELAY_MAX_S: u64 = 3600;
 /// Bytes of changes that a shard whose core sleeps may keep for the next tick to write.
 pub const STREAM_UNWRITTEN: usize = 64 * 1024;
+/// The stream that replicas get is kept in pieces of this size.
+pub const REPL_CHUNK: usize = 16 * 1024;
+/// Bytes that are given to a replica's socket at once.
+pub const REPL_WINDOW: usize = 256 * 1024;
+/// How often replication looks at its clock.
+pub const REPL_SECOND_MS: u64 = 1000;
+/// Longest line of a primary's answers.
+pub const REPL_LINE: usize = 1024;

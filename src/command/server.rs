@@ -1,4 +1,4 @@
-//! The server: its time, its data as a whole, its role.
+//! The server: its time, its data as a whole.
 
 use super::ctx::{Aside, Ctx};
 use super::error::{Done, ErrReply, NOT_INT, SYNTAX};
@@ -90,15 +90,6 @@ pub fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     Ok(())
 }
 
-/// ROLE: every shard is a master without replicas.
-pub fn role(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
-    ctx.out.array(3);
-    ctx.out.bulk(b"master");
-    ctx.out.int(0);
-    ctx.out.array(0);
-    Ok(())
-}
-
 /// LOLWUT [VERSION version] [columns [rows [fish]]]: a shoal of fish.
 pub fn lolwut(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let mut from = 1;
@@ -172,7 +163,6 @@ mod tests {
             ("FLUSHDB WHAT", "-ERR syntax error|"),
             ("FLUSHDB", "+OK|"),
             ("DBSIZE", ":0|"),
-            ("ROLE", "*3|$6|master|:0|*0|"),
         ]);
         assert_eq!((w.ks.len(), w.ks.drain_garbage().len()), (100, 0));
         w.fx.dirty = 0;

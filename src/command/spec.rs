@@ -45,6 +45,14 @@ pub enum Verb {
     Discard,
     Watch,
     Unwatch,
+    Failover,
+    Replconf,
+    /// REPLICAOF, and its older name.
+    Replicaof,
+    Role,
+    /// SYNC and PSYNC.
+    Sync,
+    Wait,
 }
 
 /// How a front door finds the shard, or the shards, for a command.

@@ -48,6 +48,11 @@ impl Outside for System {
         Ok(found.map(|(size, file)| (size, Box::new(file) as _)))
     }
 
+    fn remove(&self, path: &str) {
+        // it may be gone already
+        let _ = std::fs::remove_file(path);
+    }
+
     fn configure(&self, old: &Config, new: &Config, _: &[&'static Directive]) -> Result<(), ConfigError> {
         if new.dir != old.dir {
             std::env::set_current_dir(&new.dir).map_err(|e| ConfigError::failed("dir", e.to_string()))?;
@@ -88,6 +93,10 @@ impl Outside for Premises {
 
     fn open(&self, path: &str) -> Result<Option<OldFile>, String> {
         System.open(path)
+    }
+
+    fn remove(&self, path: &str) {
+        System.remove(path);
     }
 
     fn configure(

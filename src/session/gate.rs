@@ -17,6 +17,15 @@ pub struct Conditions {
     pub out_of_memory: bool,
     /// The last background save failed, and writes are not to go on without one.
     pub disk_failed: bool,
+    /// This is a replica, and of a primary that is not there.
+    pub replica: bool,
+    pub stale: bool,
+    /// What replication forbids: writes to a replica, anything that may be out of date, writes without
+    /// enough replicas; and whether any of that is so.
+    pub read_only: bool,
+    pub cut_off: bool,
+    pub lonely: bool,
+    pub restricted: bool,
     /// A snapshot is made: a write may have to wait for it. The shard asks, not the gate.
     pub careful: bool,
     /// CLIENT PAUSE: until when, in ms, and whether reads may go on.
@@ -34,6 +43,27 @@ pub const DISK_FAILED: ErrReply = ErrReply::new(
      errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the \
      Redis logs for details about the RDB error.",
 );
+
+pub const NO_REPLICAS: ErrReply = ErrReply::new("NOREPLICAS Not enough good replicas to write.");
+pub const READ_ONLY: ErrReply = ErrReply::new("READONLY You can't write against a read only replica.");
+pub const CUT_OFF: ErrReply =
+    ErrReply::new("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
+
+/// Whether the shard that executes a command may, as it is. Only to be asked while it is restricted.
+#[cold]
+pub fn may_run(c: &Conditions, spec: &Spec) -> Result<(), ErrReply> {
+    let writes = spec.has(flag::WRITE);
+    if c.lonely && writes {
+        return Err(NO_REPLICAS);
+    }
+    if c.read_only && writes {
+        return Err(READ_ONLY);
+    }
+    if c.cut_off && !spec.has(flag::STALE) {
+        return Err(CUT_OFF);
+    }
+    Ok(())
+}
 
 /// Refuses or lets pass. The command exists and its arguments number right.
 #[inline]

@@ -60,6 +60,8 @@ pub enum Hold {
     Move,
     /// It waits for a key to have something for it.
     Blocked,
+    /// Replicas have to acknowledge what was written.
+    Acks,
     /// What it would change has to be written to a snapshot first.
     Snapshot,
     /// The plane has its command.
@@ -99,6 +101,8 @@ pub struct Session {
     pub asking: bool,
     /// Counts how often it has given up all that it watched.
     pub round: u32,
+    /// It gets the stream of changes.
+    pub replica: bool,
     /// Thrown out: what it has not read is lost.
     pub killed: bool,
     /// Already on the shard's list of clients with news for `net/`.
@@ -161,7 +165,7 @@ impl Session {
     pub fn is_free(&self) -> bool {
         match self.hold {
             Hold::Output => self.has_drained(),
-            Hold::Order | Hold::Move => self.pipeline.is_empty(),
+            Hold::Order | Hold::Move | Hold::Acks => self.pipeline.is_empty(),
             _ => false,
         }
     }

@@ -12,13 +12,14 @@
 
 use super::bounce::{Bounced, Why};
 use super::fanout::first_key_of;
-use super::mail::{Batch, Share};
+use super::mail::{Batch, Forward, Share};
 use super::{Shard, moving};
 use crate::command::ctx::Caller;
 use crate::command::error::ErrReply;
-use crate::command::spec::Route;
+use crate::command::spec::{Route, Spec};
 use crate::command::table;
 use crate::resp::{Args, Reply};
+use crate::session::gate;
 use crate::session::route::Verdict;
 
 /// A sibling's batch that waits.
@@ -87,12 +88,8 @@ impl Shard {
             let args = standing.batch.args(standing.at, f.args);
             let spec = table::by_id(f.spec);
             let mut step = if self.withholds || unsure { self.consider(&standing, args) } else { Step::Run };
-            if self.conditions.careful
-                && step.runs()
-                && self.awaits_snapshot(f.db as usize, spec, args, first_key_of(f))
-            {
-                self.stand_for_snapshot();
-                step = Step::Stand;
+            if step.runs() && (self.conditions.restricted | self.conditions.careful) {
+                step = self.hesitate(step, f, spec, args);
             }
             match step {
                 Step::Run | Step::RunAndRepeat => {
@@ -138,6 +135,19 @@ impl Shard {
         }
         self.send_back(standing.from, standing.batch);
         None
+    }
+
+    /// What a command that would run waits for, or is refused for, as this shard is.
+    #[cold]
+    fn hesitate(&mut self, step: Step, f: &Forward, spec: &'static Spec, args: Args<'_>) -> Step {
+        if let Err(error) = gate::may_run(&self.conditions, spec) {
+            return Step::Refuse(error);
+        }
+        if self.conditions.careful && self.awaits_snapshot(f.db as usize, spec, args, first_key_of(f)) {
+            self.stand_for_snapshot();
+            return Step::Stand;
+        }
+        step
     }
 
     /// An answered batch returns to where it came from.

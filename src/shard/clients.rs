@@ -94,6 +94,7 @@ impl Shard {
             waits: 0,
             asking: false,
             round: 0,
+            replica: false,
             killed: false,
             listed: false,
             generation: clients.opened as u32,
@@ -118,6 +119,7 @@ impl Shard {
         if let Some(place) = self.clients.places.get_mut(client as usize)
             && place.take().is_some()
         {
+            self.replica_gone(client);
             self.clients.free.push(client);
             self.clients.count -= 1;
             self.metrics.clients.set(self.clients.count as u64);
@@ -167,6 +169,9 @@ impl Shard {
             if s.is_free() && s.let_go() {
                 self.resume.push(client);
             }
+        }
+        if self.repl.primary.count() > 0 {
+            self.pump_sent(client);
         }
     }
 

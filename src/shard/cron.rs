@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::config::types::MaxmemoryPolicy;
 use crate::limits::EXPIRE_STEP;
 use crate::session::Hold;
-use crate::store::{Garbage, Policy};
+use crate::store::{Expiry, Garbage, Policy};
 use std::sync::atomic::Ordering;
 
 /// The store's word for `maxmemory-policy`.
@@ -32,6 +32,8 @@ impl Shard {
         self.release_if_aborted();
         self.drop_lost_slots();
         self.tick_moves();
+        self.tick_replication();
+        self.settle_waiters();
         self.pressure.settled = 0;
         self.drop_idle_clients();
         self.begin_expiry();
@@ -59,6 +61,7 @@ impl Shard {
             self.garbage.extend(garbage);
         }
         self.publish_keys();
+        self.end_replication();
     }
 
     /// Another cycle of active expiry. One that is not over yet had too little time.
@@ -74,7 +77,9 @@ impl Shard {
     pub(super) fn expire_step(&mut self) {
         let started = (self.ticks.read)();
         self.expiring = false;
-        if self.host.active_expire.load(Ordering::Relaxed) && !self.is_loading() {
+        // keys of a replica expire by its primary's word
+        let own = self.clock.expiry == Expiry::Remove;
+        if self.host.active_expire.load(Ordering::Relaxed) && own && !self.is_loading() {
             let (mut examined, mut expired) = (0, 0);
             for _ in 0..self.ks.databases() {
                 self.expire_db = (self.expire_db + 1) % self.ks.databases();
@@ -115,6 +120,9 @@ impl Shard {
         let limit = self.conf.client_output_buffer_limit.normal;
         let mut doomed = Vec::new();
         for (client, session) in self.clients.iter_mut() {
+            if self.repl.primary.is_replica(client) {
+                continue;
+            }
             let idle = match session.hold {
                 Hold::Blocked => 0,
                 _ => now.saturating_sub(session.last_ms),

@@ -170,6 +170,12 @@ impl Shard {
 
     /// Executes on this shard, for a client of this shard.
     pub(super) fn run_here(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey) {
+        if self.conditions.restricted
+            && let Err(error) = gate::may_run(&self.conditions, spec)
+        {
+            self.metrics.command(spec.id).rejected.inc();
+            return self.say_error(client, &error);
+        }
         if let Run::Above(verb) = spec.run {
             return self.run_verb(client, verb, spec, args);
         }

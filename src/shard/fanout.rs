@@ -7,7 +7,7 @@ use super::{FirstKey, Now, Shard, visit};
 use crate::command::ctx::{Caller, Ctx};
 use crate::command::error::{Done, ErrReply};
 use crate::command::host::SlowEntry;
-use crate::command::spec::{Join, Route, Run, Spec};
+use crate::command::spec::{Join, Route, Run, Spec, flag};
 use crate::command::table;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
@@ -163,12 +163,22 @@ impl Shard {
             Route::Split { step, join } => self.split(client, spec, args, step as usize, join),
             Route::Away => self.part_ways(client, spec, args),
             Route::All(join) => {
-                let parts =
-                    (0..self.at.shards).map(|shard| (shard, args.iter().collect(), Vec::new())).collect();
-                self.scatter(client, spec, join, parts);
+                let parts: Vec<_> =
+                    self.shards_of(spec).map(|n| (n, args.iter().collect(), Vec::new())).collect();
+                match parts.is_empty() {
+                    true => self.run_here(client, spec, args, FirstKey::default()),
+                    false => self.scatter(client, spec, join, parts),
+                }
             }
             _ => self.borrow(client, spec, args),
         }
+    }
+
+    /// The shards that a command for all of them is for: what reads or writes keys is not for those that
+    /// hold a copy of another node's.
+    fn shards_of(&self, spec: &Spec) -> impl Iterator<Item = usize> + use<> {
+        let (view, keys) = (self.view.clone(), self.at.cluster && spec.has(flag::WRITE | flag::READONLY));
+        (0..self.at.shards).filter(move |&shard| !keys || !view.local_node(shard).is_replica())
     }
 
     /// Gives each owner the keys that are its own.

@@ -42,6 +42,7 @@ mod others;
 pub mod plane;
 mod pressure;
 pub mod replay;
+pub mod replication;
 mod saving;
 pub mod snapshot;
 pub mod stream;
@@ -178,6 +179,7 @@ pub struct Shard {
     answers: Vec<(usize, Box<Batch>)>,
     /// Mail about loans; leaves behind the batches of the same turn.
     letters: Vec<(usize, Mail)>,
+    repl: replication::Replication,
     loans: loan::Loans,
     handoffs: handoff::Handoffs,
     loads: load::Loads,
@@ -247,6 +249,7 @@ impl Shard {
             outbox: (0..shards).map(|_| None).collect(),
             answers: Vec::new(),
             letters: Vec::new(),
+            repl: replication::Replication::new(&host.replication_id(me)),
             loans: loan::Loans::default(),
             handoffs: handoff::Handoffs::default(),
             loads: load::Loads::default(),
@@ -306,6 +309,7 @@ impl Shard {
         };
         self.ks.iter_mut().for_each(|db| db.lazy = lazy);
         self.configure_pressure();
+        self.note_restricted();
     }
 
     /// Mail for siblings and answers to them, one batch each; what was handed off before all.

@@ -200,6 +200,14 @@ impl Shard {
         self.moves.orders.drain(..)
     }
 
+    pub(super) fn next_link(&mut self) -> LinkId {
+        self.moves.next_link()
+    }
+
+    pub(super) fn order_link(&mut self, order: LinkOrder) {
+        self.moves.orders.push(order);
+    }
+
     #[inline]
     pub fn has_link_orders(&self) -> bool {
         !self.moves.orders.is_empty()
@@ -328,6 +336,11 @@ impl Shard {
     /// Something happened on a link.
     pub fn link(&mut self, link: LinkId, event: LinkEvent<'_>, now: Now) {
         self.begin(now);
+        if self.repl.has_link(link) {
+            self.hear_upstream(event);
+            self.resume_clients();
+            return self.end_turn();
+        }
         match self.moves.under_way.get_mut(&link) {
             None => self.hear_of_idle(link, &event),
             Some(one) => {

@@ -120,14 +120,18 @@ impl Shard {
 
     /// CLIENT UNPAUSE
     fn client_unpause(&mut self, out: &mut Vec<u8>) -> Done {
+        self.unpause();
+        out.extend_from_slice(b"+OK\r\n");
+        Ok(())
+    }
+
+    pub(super) fn unpause(&mut self) {
         self.conditions.paused_until = 0;
         for (client, session) in self.clients.iter_mut() {
             if matches!(session.hold, Hold::Until(end) if end != u64::MAX) && session.let_go() {
                 self.resume.push(client);
             }
         }
-        out.extend_from_slice(b"+OK\r\n");
-        Ok(())
     }
 
     /// CLIENT UNBLOCK id [TIMEOUT | ERROR]
@@ -152,6 +156,7 @@ impl Shard {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut flags = String::new();
         for (yes, flag) in [
+            (s.replica, 'S'),
             (s.multi.is_some(), 'x'),
             (s.hold == Hold::Blocked, 'b'),
             (self.is_watch_dirty(client, s), 'd'),
@@ -220,8 +225,8 @@ impl Kind {
         }
     }
 
-    fn of(_: &Session) -> Kind {
-        Kind::Normal
+    fn of(session: &Session) -> Kind {
+        if session.replica { Kind::Replica } else { Kind::Normal }
     }
 }
 

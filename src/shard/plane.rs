@@ -5,7 +5,7 @@ use super::desk::Unsent;
 use super::execute::visitor;
 use super::mail::Ticket;
 use super::{Now, Shard};
-use crate::cluster::plane::{Answer, Command, Effect, Heartbeat, LinkInfo};
+use crate::cluster::plane::{Answer, Command, Effect, Heartbeat, LinkInfo, Source};
 use crate::cluster::slots::SlotSet;
 use crate::cluster::view::View;
 use crate::command::error::{Done, ErrReply};
@@ -56,6 +56,10 @@ pub struct Letters {
     pub lost: SlotSet,
     /// All keys go.
     pub flush: bool,
+    /// The node to copy from, or none.
+    pub source: Option<Option<Source>>,
+    /// Writes are on hold until then, in unix ms, or no more.
+    pub pause: Option<Option<u64>>,
     /// To questions, in the order of the answers.
     pub answers: Vec<Answered>,
 }
@@ -71,10 +75,9 @@ pub fn deliver(effect: Effect, mut put: impl FnMut(usize, &dyn Fn(&mut Letters))
         Effect::Flush { local } => put(local, &|letters| letters.flush = true),
         // no shard has subscribers, and no client could be told: the bus counts what came
         Effect::Deliver { .. } => {}
-        // who lost its last slot to another node would copy all that it has from there
-        Effect::Replicate { local, of: Some(_) } => put(local, &|letters| letters.flush = true),
-        // nobody copies from a node of this host, nor takes over from it
-        Effect::Replicate { of: None, .. } | Effect::PauseWrites { .. } | Effect::ResumeWrites { .. } => {}
+        Effect::Replicate { local, of } => put(local, &|letters| letters.source = Some(of.clone())),
+        Effect::PauseWrites { local, until } => put(local, &|letters| letters.pause = Some(Some(until))),
+        Effect::ResumeWrites { local } => put(local, &|letters| letters.pause = Some(None)),
         Effect::Connect { .. } | Effect::Close { .. } | Effect::Send { .. } | Effect::Save { .. } => {
             unreachable!("the desk makes orders of these")
         }
@@ -92,10 +95,12 @@ pub(super) struct Correspondence {
 impl Shard {
     /// What this shard says of itself to the plane.
     pub fn heartbeat(&self) -> Heartbeat {
-        // nothing is replicated: who is a replica has no data, and must never be elected
-        let replica = self.view.local_node(self.at.me).is_replica();
-        let data_age_ms = if replica { u64::MAX } else { 0 };
-        Heartbeat { data_age_ms, era: self.settled_era(), ..Heartbeat::default() }
+        Heartbeat {
+            offset: self.stream_offset(),
+            data_age_ms: self.data_age_ms(),
+            paused: self.stands_still(),
+            era: self.settled_era(),
+        }
     }
 
     /// The keys of a slot that are here now, whoever owns it and whatever is under way: no command
@@ -131,10 +136,21 @@ impl Shard {
             }
             self.propagate_flush();
         }
+        if let Some(source) = letters.source {
+            self.copy_from(source);
+        }
+        if let Some(until) = letters.pause {
+            self.stand_still(until);
+        }
         self.drop_lost_slots();
         letters.answers.into_iter().for_each(|answered| self.hear(answered));
         self.resume_clients();
         self.end_turn();
+    }
+
+    /// What a replica holds is its primary's, whatever this shard has lost before.
+    pub(super) fn forget_lost_slots(&mut self) {
+        self.plane.lost = SlotSet::default();
     }
 
     /// Frees what is left in lost slots. It waits for the view that says so, for until then they are
@@ -177,7 +193,6 @@ impl Shard {
         if front && !reads_only(args) && !args.is(1, "handoff") {
             return Err(self.front_door_is_no_node(args));
         }
-        self.refuse_replication(args)?;
         let slot = args.get(2).and_then(parse_i64).and_then(|n| usize::try_from(n).ok());
         let slot = slot.filter(|&n| n < SLOTS).map(|n| n as Slot);
         let command = Command {
@@ -255,26 +270,6 @@ impl Shard {
             Verdict::Open(slot) => self.look_into(spec, args, asking, slot),
             verdict => verdict,
         }
-    }
-
-    /// REPLICATE and FAILOVER, as far as they are more than an error.
-    fn refuse_replication(&self, args: Args<'_>) -> Done {
-        const UNSUPPORTED: ErrReply = ErrReply::new("ERR Replication is not supported by this server");
-        let me = self.view.local_node(self.at.me);
-        if args.is(1, "replicate") {
-            let Some(node) = self.view.nodes.iter().find(|node| node.id == args.at(2)) else {
-                let id = String::from_utf8_lossy(args.at(2));
-                return Err(ErrReply::owned(format!("ERR Unknown node {id}")));
-            };
-            return Err(match node.id == me.id {
-                true => ErrReply::new("ERR Can't replicate myself"),
-                false if node.is_replica() => {
-                    ErrReply::new("ERR I can only replicate a master, not a replica.")
-                }
-                false => UNSUPPORTED,
-            });
-        }
-        if args.is(1, "failover") && me.is_replica() { Err(UNSUPPORTED) } else { Ok(()) }
     }
 
     #[cold]

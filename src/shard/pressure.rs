@@ -54,7 +54,8 @@ impl Pressure {
 impl Shard {
     /// Compares the host's memory with `maxmemory`.
     pub(super) fn reckon_memory(&mut self) {
-        let max = self.conf.maxmemory;
+        let ignored = self.repl.is_replica() && self.conf.replica_ignore_maxmemory;
+        let max = if ignored { 0 } else { self.conf.maxmemory };
         self.pressure.limited = max > 0;
         if max == 0 && self.pressure.since.is_none() {
             self.conditions.out_of_memory = false;
@@ -244,6 +245,7 @@ impl Shard {
         self.relieve();
         self.write_step();
         self.snapshot_step();
+        self.go_on_applying();
         self.resume_clients();
         self.end_turn();
     }

@@ -34,6 +34,10 @@ pub struct Stream {
     unit: Option<Unit>,
     /// What stands in logs only, which replicas don't get, and where.
     notes: Vec<(usize, Note)>,
+    /// Bytes that replicas were given already.
+    fed: usize,
+    /// A log takes it.
+    logged: bool,
 }
 
 #[derive(Debug)]
@@ -77,9 +81,30 @@ impl Stream {
         self.db = None;
     }
 
+    /// What replicas have not been given.
+    pub(super) fn fresh(&mut self) -> &[u8] {
+        let from = std::mem::replace(&mut self.fed, self.bytes.len());
+        &self.bytes[from..]
+    }
+
+    /// Replicas have it all: without a log nobody else wants it.
+    pub(super) fn forget_unless_logged(&mut self) {
+        if !self.logged {
+            self.total += self.bytes.len() as u64;
+            self.bytes.clear();
+            self.fed = 0;
+        }
+    }
+
+    /// Whoever begins to read here must be told which database is selected.
+    pub(super) fn reselect(&mut self) {
+        self.db = None;
+    }
+
     /// Forgets what nobody has taken.
     fn clear(&mut self) {
         self.total = self.offset();
+        self.fed = 0;
         self.bytes.clear();
         self.notes.clear();
         self.db = None;
@@ -166,8 +191,22 @@ pub(super) fn rebuild(out: &mut Vec<u8>, entry: &EntryRef<'_>) {
 pub(super) type Share = (usize, Vec<Slot>, Stream);
 
 impl Shard {
-    /// From now on somebody takes the stream, or nobody does any more.
+    /// From now on a log takes the stream, or none does any more.
     pub fn set_propagating(&mut self, on: bool) {
+        if self.stream.logged == on {
+            return;
+        }
+        self.feed_replicas();
+        self.stream.logged = on;
+        self.stream.notes.clear();
+        self.stream.reselect();
+        self.stream.forget_unless_logged();
+        self.note_propagating();
+    }
+
+    /// Somebody has begun to take the stream, or does not any more.
+    pub(super) fn note_propagating(&mut self) {
+        let on = self.stream.logged || self.repl.is_fed();
         if self.fx.propagating == on {
             return;
         }
@@ -176,13 +215,18 @@ impl Shard {
         self.stream.clear();
     }
 
+    /// Whether a log takes the stream.
+    pub(super) fn is_logged(&self) -> bool {
+        self.stream.logged
+    }
+
     /// Whether somebody takes the stream.
     #[inline]
     pub fn is_propagating(&self) -> bool {
         self.fx.propagating
     }
 
-    fn track_expired(&mut self) {
+    pub(super) fn track_expired(&mut self) {
         let on = self.fx.propagating;
         self.ks.iter_mut().for_each(|db| {
             db.track_expired = on;
@@ -194,8 +238,10 @@ impl Shard {
     /// another file is to begin, if so.
     pub fn take_stream(&mut self, into: &mut Vec<u8>) -> Option<usize> {
         debug_assert!(self.stream.unit.is_none(), "units end with the command");
-        let Stream { bytes, notes, total, .. } = &mut self.stream;
+        self.feed_replicas();
+        let Stream { bytes, notes, total, fed, .. } = &mut self.stream;
         *total += bytes.len() as u64;
+        *fed = 0;
         if into.is_empty() && notes.is_empty() {
             std::mem::swap(into, bytes);
             return None;
@@ -217,7 +263,7 @@ impl Shard {
     /// Tells the log which slots it speaks for from here on, or no longer does. Of slots that come, what
     /// they hold must stand in the stream before.
     pub(super) fn claim(&mut self, ours: bool, ranges: &[(Slot, Slot)]) {
-        if self.fx.propagating && self.at.shards > 1 {
+        if self.stream.logged && self.at.shards > 1 {
             let mut note = Vec::new();
             let given = (!ours).then_some((self.now.unix_us, self.handoffs.era));
             slots::write(&mut note, given, ranges);

@@ -52,6 +52,15 @@ impl Shard {
             Verb::Multi | Verb::Exec | Verb::Discard | Verb::Watch | Verb::Unwatch => {
                 self.transact(client, verb, args, &mut out)
             }
+            Verb::Failover => self.failover(args, &mut out),
+            Verb::Replconf => self.replconf(client, args, &mut out),
+            Verb::Replicaof => self.replicaof(client, args, &mut out),
+            Verb::Role => {
+                self.role(&mut out);
+                Ok(())
+            }
+            Verb::Sync => self.sync(client, args),
+            Verb::Wait => self.wait(client, args, &mut out),
             Verb::BgSave
             | Verb::BgRewriteAof
             | Verb::ClientKill
@@ -102,7 +111,7 @@ impl Shard {
                 return Err(ErrReply::owned(format!("ERR Syntax error in HELLO option '{option}'")));
             }
         }
-        let cluster = self.at.cluster;
+        let (cluster, replica) = (self.at.cluster, self.repl.is_replica());
         let caller = &mut self.session(client).caller;
         if !caller.authenticated {
             return Err(HELLO_NO_AUTH);
@@ -123,7 +132,7 @@ impl Shard {
         out.bulk(b"mode");
         out.bulk(if cluster { b"cluster" } else { b"standalone" });
         out.bulk(b"role");
-        out.bulk(b"master");
+        out.bulk(if replica { b"replica" } else { b"master" });
         out.bulk(b"modules");
         out.array(0);
         Ok(())

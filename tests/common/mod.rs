@@ -7,6 +7,7 @@ pub mod client;
 pub mod load;
 pub mod members;
 pub mod ports;
+pub mod proxy;
 pub mod resp;
 pub mod server;
 

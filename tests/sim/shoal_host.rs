@@ -35,6 +35,8 @@ impl Outside for Nothing {
         Ok(None)
     }
 
+    fn remove(&self, _: &str) {}
+
     fn configure(&self, _: &Config, _: &Config, _: &[&'static Directive]) -> Result<(), ConfigError> {
         Ok(())
     }

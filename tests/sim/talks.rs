@@ -126,7 +126,11 @@ impl World {
     }
 
     fn dial_talk(&mut self, from: Core, link: LinkId, (host, port): (&str, u16)) {
-        let to = self.by_ip.get(host).copied().filter(|to| self.machines[*to].up);
+        // a replica would copy from its primary: here none does, and it is never elected
+        let copies = self.machines[from.0]
+            .shoal_mut()
+            .is_some_and(|h| h.views[from.1].local_node(from.1).is_replica());
+        let to = self.by_ip.get(host).copied().filter(|to| self.machines[*to].up && !copies);
         let Some(to) = to else { return self.talk(0, from, TalkEvent::Closed(link)) };
         if self.net.is_cut(from.0, to) || self.net.is_cut(to, from.0) {
             // nothing is heard of it

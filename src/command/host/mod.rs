@@ -2,12 +2,14 @@
 
 mod ending;
 mod memory;
+mod replication;
 mod slow;
 mod spikes;
 mod timing;
 
 pub use ending::{Asked, Ending};
 pub use memory::Memory;
+pub use replication::{PrimaryReport, ReplicaReport, Report};
 pub use slow::{SlowEntry, SlowLog, shortened};
 pub use spikes::{Series, Spikes};
 pub use timing::Timing;
@@ -77,6 +79,9 @@ pub trait Outside: Send + Sync {
     /// The file; `None` when there is none.
     fn open(&self, path: &str) -> Result<Option<OldFile>, String>;
 
+    /// Removes a file, if it is there.
+    fn remove(&self, path: &str);
+
     /// Puts changed directives into effect that no shard can (ports, say), before anybody sees the
     /// new configuration; an error keeps the old one.
     fn configure(
@@ -91,7 +96,7 @@ pub trait Outside: Send + Sync {
 }
 
 /// A file's size, and the file from its beginning.
-pub type OldFile = (u64, Box<dyn Read>);
+pub type OldFile = (u64, Box<dyn Read + Send>);
 
 /// A file that is being written. Dropped before [`NewFile::commit`], it is gone.
 pub trait NewFile {
@@ -122,6 +127,8 @@ pub struct Registers {
     pub process: Process,
     /// One a shard.
     logs: Vec<Logs>,
+    /// One a shard.
+    replication: Vec<Mutex<Report>>,
     /// Entries of SLOWLOG so far: the next one's id.
     pub slow_entries: AtomicU64,
     /// How often DEBUG CHANGE-REPL-ID was called.
@@ -156,12 +163,18 @@ impl Registers {
     pub fn new(shards: usize) -> Registers {
         let logs = (0..shards).map(|_| Logs::default()).collect();
         let saved = (0..shards).map(|_| AtomicU64::new(0)).collect();
-        Registers { logs, saved, ..Registers::default() }
+        let replication = (0..shards).map(|_| Mutex::default()).collect();
+        Registers { logs, saved, replication, ..Registers::default() }
     }
 
     /// When this shard last saved.
     pub fn saved(&self, shard: usize) -> &AtomicU64 {
         &self.saved[shard]
+    }
+
+    /// What a shard tells of its replication.
+    pub fn replication(&self, shard: usize) -> MutexGuard<'_, Report> {
+        self.replication[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn slot_rates(&self) -> &[SlotRate] {
@@ -278,6 +291,10 @@ impl Outside for Files {
     fn open(&self, path: &str) -> Result<Option<OldFile>, String> {
         let found = self.0.lock().unwrap().get(path).cloned();
         Ok(found.map(|bytes| (bytes.len() as u64, Box::new(std::io::Cursor::new(bytes)) as _)))
+    }
+
+    fn remove(&self, path: &str) {
+        self.0.lock().unwrap().remove(path);
     }
 
     fn configure(&self, _: &Config, new: &Config, _: &[&'static Directive]) -> Result<(), ConfigError> {

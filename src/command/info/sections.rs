@@ -5,7 +5,7 @@
 
 use super::figures::Figures;
 use crate::command::ctx::Ctx;
-use crate::command::host::{COMPATIBLE_VERSION, Timing, VERSION};
+use crate::command::host::{COMPATIBLE_VERSION, ReplicaReport, Timing, VERSION};
 use crate::command::table;
 use crate::metrics::Metrics;
 use crate::slot::{SLOTS, Slot};
@@ -227,7 +227,10 @@ pub fn stats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("instantaneous_input_repl_kbps", "0.00");
     out.put("instantaneous_output_repl_kbps", "0.00");
     out.put("rejected_connections", f.sum(|m| &m.rejected));
-    out.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    let syncs = ctx.host.registers.replication(ctx.me).syncs;
+    for (name, n) in ["sync_full", "sync_partial_ok", "sync_partial_err"].iter().zip(syncs) {
+        out.put(name, n);
+    }
     out.put("expired_keys", f.sum(|m| &m.expired));
     let stale = f.sum(|m| &m.stale_ppm) as f64 / f.metrics.len() as f64;
     out.put("expired_stale_perc", format_args!("{:.2}", stale / 10_000.0));
@@ -268,16 +271,56 @@ pub fn stats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
 }
 
 pub fn replication(ctx: &Ctx<'_>, _: &Figures, out: &mut Text) {
-    out.put("role", "master");
-    out.put("connected_slaves", 0);
-    out.put("master_failover_state", "no-failover");
-    out.put("master_replid", ctx.host.replication_id(ctx.me));
-    out.put("master_replid2", "0".repeat(40));
-    out.put("master_repl_offset", 0);
-    out.put("second_repl_offset", -1);
-    out.put("repl_backlog_active", 0);
+    let r = ctx.host.registers.replication(ctx.me).clone();
+    let now = ctx.clock.now_ms;
+    let ago = |ms: u64| now.saturating_sub(ms) / 1000;
+    out.put("role", if r.primary.is_some() { "slave" } else { "master" });
+    if let Some(p) = &r.primary {
+        out.put("master_host", &p.host);
+        out.put("master_port", p.port);
+        out.put("master_link_status", if p.up { "up" } else { "down" });
+        out.put("master_last_io_seconds_ago", if p.up { ago(p.heard_ms) as i64 } else { -1 });
+        out.put("master_sync_in_progress", u8::from(p.syncing.is_some()));
+        out.put("slave_read_repl_offset", p.read);
+        out.put("slave_repl_offset", r.offset);
+        if let Some(read) = p.syncing {
+            // how much there is, nobody has said
+            out.put("master_sync_total_bytes", 0);
+            out.put("master_sync_read_bytes", read);
+            out.put("master_sync_left_bytes", -(read as i64));
+            out.put("master_sync_perc", "0.00");
+            out.put("master_sync_last_io_seconds_ago", ago(p.heard_ms));
+        }
+        if !p.up {
+            let since = if p.down_since_ms > 0 { ago(p.down_since_ms) as i64 } else { -1 };
+            out.put("master_link_down_since_seconds", since);
+        }
+        out.put("slave_priority", ctx.conf.replica_priority);
+        out.put("slave_read_only", u8::from(ctx.conf.replica_read_only));
+        out.put("replica_announced", u8::from(ctx.conf.replica_announced));
+    }
+    out.put("connected_slaves", r.replicas.len());
+    if ctx.conf.min_replicas_to_write > 0 && ctx.conf.min_replicas_max_lag > 0 {
+        out.put("min_slaves_good_slaves", r.good);
+    }
+    for (n, replica) in r.replicas.iter().enumerate() {
+        let ReplicaReport { address, port, state, acked, heard_ms } = replica;
+        let lag = ago(*heard_ms);
+        let line = format!("ip={address},port={port},state={state},offset={acked},lag={lag}");
+        out.put(&format!("slave{n}"), line);
+    }
+    out.put("master_failover_state", if r.failover.is_empty() { "no-failover" } else { r.failover });
+    let id = if r.id.is_empty() { ctx.host.replication_id(ctx.me) } else { r.id };
+    out.put("master_replid", id);
+    let (second, up_to) = r.second.map_or(("0".repeat(40), -1), |(id, at)| (id, at as i64 + 1));
+    out.put("master_replid2", second);
+    out.put("master_repl_offset", r.offset);
+    out.put("second_repl_offset", up_to);
+    out.put("repl_backlog_active", u8::from(r.backlog.is_some()));
     out.put("repl_backlog_size", ctx.conf.repl_backlog_size);
-    out.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+    let (first, len) = r.backlog.map_or((0, 0), |(first, len)| (first + 1, len));
+    out.put("repl_backlog_first_byte_offset", first);
+    out.put("repl_backlog_histlen", len);
 }
 
 pub fn cpu(ctx: &Ctx<'_>, _: &Figures, out: &mut Text) {

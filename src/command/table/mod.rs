@@ -10,6 +10,7 @@ mod extract;
 mod hash;
 mod keys;
 mod list;
+mod replication;
 mod row;
 mod server;
 mod set;
@@ -25,7 +26,7 @@ use crate::resp::Args;
 pub use extract::{KeyAt, Keys, first_key_index, has_keys, keys_of};
 use extract::{legacy_range, movable};
 
-const GROUPS: [&[Spec]; 10] = [
+const GROUPS: [&[Spec]; 11] = [
     string::ROWS,
     keys::ROWS,
     list::ROWS,
@@ -36,6 +37,7 @@ const GROUPS: [&[Spec]; 10] = [
     transactions::ROWS,
     server::ROWS,
     cluster::ROWS,
+    replication::ROWS,
 ];
 
 /// Number of commands, subcommands aside: what COMMAND COUNT answers.

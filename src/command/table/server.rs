@@ -105,9 +105,6 @@ pub(super) const ROWS: &[Spec] = &[
         "Container of the commands about memory.",
         "Depends on subcommand.",
     ),
-    row("role", 1, NOSCRIPT | LOADING | STALE | FAST | SENTINEL, &[], Here(server::role))
-        .acl(acl::ADMIN | acl::DANGEROUS)
-        .doc("2.8.12", "Tells the server's role in replication.", "O(1)"),
     row("save", 1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, &[], Here(save::save))
         .doc(
             "1.0.0",

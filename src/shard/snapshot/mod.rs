@@ -62,13 +62,18 @@ pub(super) enum Purpose {
     Save,
     /// The base of the append-only file.
     Rewrite,
+    /// To the sockets of replicas.
+    Replicas,
+    /// To a file for replicas.
+    Spool,
 }
 
 /// One who takes a snapshot.
 struct Consumer {
     id: u64,
     purpose: Purpose,
-    plan: FilePlan,
+    /// Its file, if it is one.
+    plan: Option<FilePlan>,
     head: Vec<u8>,
     /// Bytes given to its file, and those that the system has taken.
     sent: u64,
@@ -111,8 +116,8 @@ pub(super) struct Snapshots {
 }
 
 impl Shard {
-    /// Makes a snapshot, now or after the one that is being made. Its file begins with `head`.
-    pub(super) fn want_snapshot(&mut self, purpose: Purpose, plan: FilePlan, head: Vec<u8>) {
+    /// Makes a snapshot, now or after the one that is being made. Its file, if it is one, begins with `head`.
+    pub(super) fn want_snapshot(&mut self, purpose: Purpose, plan: Option<FilePlan>, head: Vec<u8>) {
         self.snapshots.next += 1;
         let id = self.snapshots.next;
         self.snapshots.queue.push(Consumer { id, purpose, plan, head, sent: 0, written: 0 });
@@ -148,16 +153,26 @@ impl Shard {
             });
             self.conditions.careful = true;
         }
-        let Some(making) = &mut self.snapshots.making else { return };
-        for mut consumer in self.snapshots.queue.drain(..) {
-            let head = std::mem::take(&mut consumer.head);
-            consumer.sent += head.len() as u64;
-            self.snapshots.orders.push((consumer.id, FileOrder::Begin(consumer.plan.clone())));
-            self.snapshots.orders.push((consumer.id, FileOrder::Chunk(head.into())));
+        for mut consumer in std::mem::take(&mut self.snapshots.queue) {
+            if matches!(consumer.purpose, Purpose::Replicas | Purpose::Spool) {
+                let Some(before) = self.payload_begins(consumer.purpose) else { continue };
+                consumer.sent = before;
+            }
+            if let Some(plan) = &consumer.plan {
+                let head = std::mem::take(&mut consumer.head);
+                consumer.sent += head.len() as u64;
+                self.snapshots.orders.push((consumer.id, FileOrder::Begin(plan.clone())));
+                self.snapshots.orders.push((consumer.id, FileOrder::Chunk(head.into())));
+            }
             if consumer.purpose == Purpose::Rewrite {
                 self.stream.cut();
             }
-            making.consumers.push(consumer);
+            if let Some(making) = &mut self.snapshots.making {
+                making.consumers.push(consumer);
+            }
+        }
+        if self.snapshots.making.as_ref().is_some_and(|m| m.consumers.is_empty()) {
+            self.forget_snapshot();
         }
         self.chores = true;
     }
@@ -221,8 +236,9 @@ impl Shard {
 
     /// Whether the disk has to take something first. Gives up when it takes nothing for too long.
     fn snapshot_waits(&mut self) -> bool {
+        self.note_payload();
         let now = self.now.ms();
-        let Some(making) = &mut self.snapshots.making else { return false };
+        let Some(making) = &mut self.snapshots.making else { return true };
         let unwritten = making.consumers.iter().map(|c| c.sent - c.written).max().unwrap_or(0);
         if unwritten < SNAPSHOT_UNWRITTEN {
             making.stuck = None;
@@ -259,10 +275,47 @@ impl Shard {
         making.paper.end();
         making.closing = true;
         self.send_chunks(1);
-        let Some(making) = &self.snapshots.making else { return };
-        let finish = making.consumers.iter().map(|c| (c.id, FileOrder::Finish));
-        self.snapshots.orders.extend(finish);
+        let Some(making) = &mut self.snapshots.making else { return };
+        let files = making.consumers.iter().filter(|c| c.plan.is_some());
+        self.snapshots.orders.extend(files.map(|c| (c.id, FileOrder::Finish)));
+        let sockets = making.consumers.extract_if(.., |c| c.plan.is_none()).count();
+        if making.consumers.is_empty() {
+            self.snapshots.making = None;
+        }
+        if sockets > 0 {
+            self.payload_ends();
+        }
         self.end_care();
+    }
+
+    /// How much of a payload the sockets of replicas have taken; without any it is wanted no more.
+    fn note_payload(&mut self) {
+        let sockets = |c: &mut Consumer| c.plan.is_none();
+        let Some(making) = &mut self.snapshots.making else { return };
+        let Some(at) = making.consumers.iter_mut().position(sockets) else { return };
+        let taken = self.repl.primary.payload_taken();
+        match taken {
+            Some(taken) => making.consumers[at].written = taken,
+            None => {
+                making.consumers.remove(at);
+                if making.consumers.is_empty() {
+                    self.forget_snapshot();
+                }
+            }
+        }
+    }
+
+    /// Whether a snapshot for such a purpose is wanted or made.
+    pub(super) fn wants_snapshot(&self, purpose: impl Fn(Purpose) -> bool) -> bool {
+        let made = self.snapshots.making.iter().flat_map(|m| &m.consumers);
+        made.chain(&self.snapshots.queue).any(|c| purpose(c.purpose))
+    }
+
+    /// The keyspace is another: snapshots of the one that was are in vain.
+    pub(super) fn reset_snapshots(&mut self, why: &str) {
+        self.give_up_snapshot(why);
+        self.snapshots.draining = false;
+        self.chores = true;
     }
 
     /// The walk is over, or nobody wants it: nobody waits for it.
@@ -276,9 +329,16 @@ impl Shard {
         let Some(making) = &mut self.snapshots.making else { return };
         let Some(chunk) = making.paper.take(least) else { return };
         making.fresh = false;
+        let mut sockets = false;
         for consumer in &mut making.consumers {
             consumer.sent += chunk.len() as u64;
-            self.snapshots.orders.push((consumer.id, FileOrder::Chunk(chunk.clone())));
+            match consumer.plan {
+                Some(_) => self.snapshots.orders.push((consumer.id, FileOrder::Chunk(chunk.clone()))),
+                None => sockets = true,
+            }
+        }
+        if sockets {
+            self.send_payload(&chunk);
         }
     }
 
@@ -317,6 +377,7 @@ impl Shard {
             match consumer.purpose {
                 Purpose::Save => self.saved(outcome, dirty),
                 Purpose::Rewrite => self.rewritten(outcome),
+                Purpose::Replicas | Purpose::Spool => self.spooled(outcome),
             }
         }
         self.begin_snapshot();
@@ -355,10 +416,13 @@ impl Shard {
         let (consumers, dirty) = (std::mem::take(&mut making.consumers), making.dirty);
         self.forget_snapshot();
         for consumer in consumers {
-            self.snapshots.orders.push((consumer.id, FileOrder::Drop));
+            if consumer.plan.is_some() {
+                self.snapshots.orders.push((consumer.id, FileOrder::Drop));
+            }
             match consumer.purpose {
                 Purpose::Save => self.saved(Err(why.to_owned()), dirty),
                 Purpose::Rewrite => self.rewritten(Err(why.to_owned())),
+                Purpose::Replicas | Purpose::Spool => self.payload_fails(why),
             }
         }
     }

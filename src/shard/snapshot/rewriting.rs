@@ -32,6 +32,11 @@ impl Shard {
         Ok(())
     }
 
+    /// What the log holds is no more what the shard holds.
+    pub(in crate::shard) fn want_rewrite(&mut self) {
+        self.snapshots.rewriting.wanted = true;
+    }
+
     /// Whether a client has asked for a rewrite since the last call.
     pub fn take_rewrite_wish(&mut self) -> bool {
         std::mem::take(&mut self.snapshots.rewriting.wanted)
@@ -55,7 +60,7 @@ impl Shard {
         let mut head = Vec::new();
         put_begin(&mut head);
         facts.iter().for_each(|(name, value)| put_aux(name, value.as_bytes(), &mut head));
-        self.want_snapshot(Purpose::Rewrite, plan, head);
+        self.want_snapshot(Purpose::Rewrite, Some(plan), head);
     }
 
     /// The log could not go on in another file, or nobody wants it any more.

@@ -60,7 +60,7 @@ impl Shard {
         let mut head = Vec::new();
         put_begin(&mut head);
         facts(&place).iter().for_each(|(name, value)| put_aux(name, value.as_bytes(), &mut head));
-        self.want_snapshot(Purpose::Save, plan, head);
+        self.want_snapshot(Purpose::Save, Some(plan), head);
     }
 
     /// A save has ended, of the data as it was after so many changes.
