@@ -53,12 +53,8 @@ pub const ALL: &[&str] = &[
 ];
 
 /// What hundreds of seeds may not show.
-const RARE: &[&str] = &[
-    "dirty slot dropped",
-    "slot served again by hand",
-    "slot that nobody claims given an owner",
-    "slot without an owner adopted",
-];
+const RARE: &[&str] =
+    &["slot served again by hand", "slot that nobody claims given an owner", "slot without an owner adopted"];
 
 #[derive(Clone, Default)]
 pub struct Marks(BTreeMap<&'static str, u64>);

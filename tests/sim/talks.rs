@@ -4,6 +4,7 @@ use super::machine::own_port;
 use super::world::{Event, World};
 use shoal::shard::Input;
 use shoal::shard::moving::{LinkEvent, LinkId, LinkOrder};
+use shoal::shard::plane::Letters;
 use std::collections::BTreeMap;
 
 /// A core of a machine.
@@ -126,10 +127,16 @@ impl World {
     }
 
     fn dial_talk(&mut self, from: Core, link: LinkId, (host, port): (&str, u16)) {
-        // a replica would copy from its primary: here none does, and it is never elected
-        let copies = self.machines[from.0]
-            .shoal_mut()
-            .is_some_and(|h| h.views[from.1].local_node(from.1).is_replica());
+        // a replica copies from its primary: here none does and is never elected, but its own data go
+        let host_of = self.machines[from.0].shoal_mut();
+        let copies = host_of.is_some_and(|h| h.views[from.1].local_node(from.1).is_replica());
+        if copies {
+            let now = self.shard_now(from.0);
+            let letters = Letters { flush: true, ..Letters::default() };
+            self.watching_losses(from.0, from.1, Vec::new(), |w| {
+                w.shard(from.0, from.1).letters(letters, now)
+            });
+        }
         let to = self.by_ip.get(host).copied().filter(|to| self.machines[*to].up && !copies);
         let Some(to) = to else { return self.talk(0, from, TalkEvent::Closed(link)) };
         if self.net.is_cut(from.0, to) || self.net.is_cut(to, from.0) {
