@@ -88,11 +88,10 @@ impl Shard {
             let before = session.last;
             return self.hold_for_pause(client, bytes, before);
         }
-        if self.conditions.careful && self.must_wait_for_snapshot(client, spec, args, key) {
-            return self.hold_for_snapshot(client, bytes);
-        }
-        let session = self.clients.get(client).expect("the caller looked it up");
         let before = session.last.replace(spec);
+        if self.conditions.careful && self.must_wait_for_snapshot(client, spec, args, key) {
+            return self.hold_for_snapshot(client, bytes, before);
+        }
         if self.simple {
             return self.run_here(client, spec, args, key);
         }
@@ -283,7 +282,7 @@ impl Shard {
             }
         }
         if let Some(aside) = self.fx.aside.take() {
-            self.apply_aside(aside, client, Some(what));
+            self.apply_aside(aside, client, what);
         }
     }
 

@@ -14,16 +14,14 @@ use crate::cluster::slots::SlotSet;
 use crate::command::ctx::Caller;
 use crate::command::spec::{Run, Spec};
 use crate::command::{ctx::Ctx, table};
-use crate::config::Config;
 use crate::limits::BATCH;
 use crate::persist::aof::reader::{BadFormat, Reader, Record};
 use crate::persist::aof::slots::{self, Stamp};
-use crate::persist::rdb::{self, Item, Loaded, Usage};
+use crate::persist::rdb::{self, Item};
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply, Span};
 use crate::slot::{SLOTS, Slot};
-use crate::store::{Expiry, Owned};
-use crate::value::Limits;
+use crate::store::Expiry;
 
 /// Why a log can't be read on.
 #[derive(Debug, PartialEq, Eq)]
@@ -211,10 +209,10 @@ impl Shard {
         self.now = now;
         self.clock.now_ms = now.ms();
         of.feed(bytes);
-        let limits = limits_of(&self.conf);
+        let limits = self.limits();
         loop {
             match of.next(&limits, usize::MAX).map_err(|failure| failure.to_string())? {
-                Item::Key(loaded) => self.put_loaded(*loaded),
+                Item::Key(loaded) => drop(self.take_in(*loaded)?),
                 Item::Feed(_) => return Ok(None),
                 Item::End => return Ok(Some(of.offset())),
                 Item::Function(_) => {
@@ -223,20 +221,6 @@ impl Shard {
                 Item::Aux(..) | Item::Sizes { .. } | Item::EmptyKey(_) | Item::Working => {}
             }
         }
-    }
-
-    fn put_loaded(&mut self, Loaded { db, key, value, expire_at, usage }: Loaded) {
-        if db >= self.ks.databases() {
-            return;
-        }
-        let lru = match usage {
-            Usage::Frequency(counter) if self.clock.lfu => Some(self.clock.lfu_field(counter)),
-            Usage::Idle(seconds) if !self.clock.lfu => Some(self.clock.lru_field(seconds)),
-            _ => None,
-        };
-        let key = self.ks.hasher().key(&key);
-        let owned = Owned { expire_at, lru, ..Owned::any(value) };
-        self.ks.db_mut(db).put(&key, owned, &self.clock);
     }
 
     fn execute_replayed(&mut self, caller: &mut Caller, spec: &'static Spec, args: Args<'_>) {
@@ -362,17 +346,6 @@ impl Shard {
         self.clock.expiry = Expiry::Remove;
         self.begin(now);
         self.end_turn();
-    }
-}
-
-fn limits_of(conf: &Config) -> Limits {
-    Limits {
-        hash_max_listpack_entries: conf.hash_max_listpack_entries as usize,
-        hash_max_listpack_value: conf.hash_max_listpack_value as usize,
-        list_max_listpack_size: conf.list_max_listpack_size,
-        set_max_intset_entries: conf.set_max_intset_entries as usize,
-        zset_max_listpack_entries: conf.zset_max_listpack_entries as usize,
-        zset_max_listpack_value: conf.zset_max_listpack_value as usize,
     }
 }
 

@@ -152,10 +152,7 @@ impl Shard {
                 return self.hold_back(client, bytes, before);
             }
             if self.conditions.careful && self.exec_awaits_snapshot(client) {
-                if let Some(session) = self.clients.get(client) {
-                    session.last = before;
-                }
-                return self.hold_for_snapshot(client, bytes);
+                return self.hold_for_snapshot(client, bytes, before);
             }
             return self.run_here(client, spec, args, FirstKey::default());
         }

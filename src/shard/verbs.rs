@@ -250,11 +250,11 @@ impl Shard {
         &mut self,
         aside: Aside,
         client: Option<u32>,
-        what: Option<(&'static Spec, Args<'_>)>,
+        command: (&'static Spec, Args<'_>),
     ) {
         match aside {
             Aside::Wait { until_ms, nothing } => {
-                if let (Some(client), Some(command)) = (client, what) {
+                if let Some(client) = client {
                     self.block(client, command, until_ms, nothing);
                 }
             }

@@ -474,10 +474,11 @@ impl Shard {
         self.awaits_snapshot(db, spec, args, key)
     }
 
-    /// Holds a client's command, sent as `bytes`, until it may write.
-    pub(super) fn hold_for_snapshot(&mut self, client: u32, bytes: &[u8]) {
+    /// Holds a client's command, sent as `bytes` behind `before`, until it may write.
+    pub(super) fn hold_for_snapshot(&mut self, client: u32, bytes: &[u8], before: Option<&'static Spec>) {
         if let Some(session) = self.clients.get(client) {
             session.hold = Hold::Snapshot;
+            session.last = before;
             session.held.extend_from_slice(bytes);
             self.snapshots.waiting.push((client, session.generation));
         }
