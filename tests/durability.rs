@@ -64,6 +64,7 @@ impl Host {
         let ended = wait_for(START, || child.try_wait().expect("a child's state"));
         assert!(ended.is_some_and(|status| !status.success()), "it came up, or hangs");
         self.child = None;
+        self.see_port_free();
         read_log(&self.dir.0)
     }
 
@@ -76,10 +77,14 @@ impl Host {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("a child to kill");
             child.wait().expect("a child's end");
-            // the kernel takes a ring's sockets down some time after the process has ended
-            let free = || TcpListener::bind(("0.0.0.0", self.ports.base)).ok().map(drop);
-            assert!(wait_for(START, free).is_some(), "its port stays taken");
+            self.see_port_free();
         }
+    }
+
+    /// The kernel takes a ring's sockets down some time after the process has ended.
+    fn see_port_free(&self) {
+        let free = || TcpListener::bind(("0.0.0.0", self.ports.base)).ok().map(drop);
+        assert!(wait_for(START, free).is_some(), "its port stays taken");
     }
 
     fn end(&mut self) {
@@ -87,6 +92,7 @@ impl Host {
         if let Some(mut child) = self.child.take() {
             let ended = wait_for(START, || child.try_wait().expect("a child's state"));
             assert!(ended.is_some(), "SHUTDOWN does not end it");
+            self.see_port_free();
         }
     }
 
