@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Ports that a server may use, front door and shards, and how far above them its bus ports are.
 const BLOCK: u16 = 8;
 const BUS: u16 = 10_000;
-/// Where blocks of ports begin. Outgoing connections may hold some of the bus ports.
-const FIRST: u16 = 23_000;
-const LAST: u16 = 23_900;
+/// Where blocks of ports begin and end: the bus ports, too, stay below the range of outgoing connections.
+const FIRST: u16 = 22_000;
+const LAST: u16 = 22_700;
 static NEXT: AtomicU16 = AtomicU16::new(FIRST);
 
 /// Which server.
