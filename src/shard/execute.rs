@@ -13,6 +13,29 @@ use crate::session::{Hold, Mode, ReplyMode, Session};
 use crate::slot::key_slot;
 use crate::store::Key;
 
+/// What one command of `$caller` sees and may touch. No function, for the caller and the reply may be the
+/// shard's own.
+macro_rules! world {
+    ($shard:expr, $caller:expr, $out:expr, $first_key:expr) => {
+        $crate::command::ctx::Ctx {
+            db: $caller.db,
+            out: $crate::resp::Reply::new($out, $caller.resp3),
+            ks: &mut $shard.ks,
+            clock: $crate::store::Clock { no_touch: $caller.no_touch, ..$shard.clock },
+            now_us: $shard.now.unix_us,
+            conf: &$shard.conf,
+            rng: &mut $shard.rng,
+            fx: &mut $shard.fx,
+            caller: &mut $caller,
+            host: &$shard.host,
+            view: &$shard.view,
+            me: $shard.at.me,
+            first_key: $first_key,
+        }
+    };
+}
+pub(super) use world;
+
 impl Shard {
     /// One command of the queue; `bytes` is how it was sent.
     #[inline]
@@ -183,23 +206,7 @@ impl Shard {
         let direct = session.pipeline.is_empty() && session.reply_mode == ReplyMode::On;
         let out = if direct { &mut session.out } else { &mut self.reply };
         let mark = out.len();
-        let mut clock = self.clock;
-        clock.no_touch = session.caller.no_touch;
-        let mut ctx = Ctx {
-            db: session.caller.db,
-            out: Reply::new(out, session.caller.resp3),
-            ks: &mut self.ks,
-            clock,
-            now_us: self.now.unix_us,
-            conf: &self.conf,
-            rng: &mut self.rng,
-            fx: &mut self.fx,
-            caller: &mut session.caller,
-            host: &self.host,
-            view: &self.view,
-            me: self.at.me,
-            first_key: first_key(args, key),
-        };
+        let mut ctx = world!(self, session.caller, out, first_key(args, key));
         let failed = call(&mut ctx, spec, args, mark);
         let written = ctx.out.mark() - mark;
         if !direct {

@@ -1,10 +1,10 @@
 //! Commands for siblings: forwarded whole, split by owner, or sent to everyone; and their replies.
 
 use super::bounce::Why;
-use super::execute::{attempt, first_key, visitor};
+use super::execute::{attempt, first_key, visitor, world};
 use super::mail::{Batch, Forward, Mail, Onward, Share, Ticket};
 use super::{FirstKey, Now, Shard, visit};
-use crate::command::ctx::{Caller, Ctx};
+use crate::command::ctx::Caller;
 use crate::command::error::{Done, ErrReply};
 use crate::command::host::SlowEntry;
 use crate::command::spec::{Join, Route, Run, Spec, flag};
@@ -402,23 +402,7 @@ impl Shard {
         key: FirstKey,
         out: &mut Vec<u8>,
     ) -> Done {
-        let mut clock = self.clock;
-        clock.no_touch = caller.no_touch;
-        let mut ctx = Ctx {
-            db: caller.db,
-            out: Reply::new(out, caller.resp3),
-            ks: &mut self.ks,
-            clock,
-            now_us: self.now.unix_us,
-            conf: &self.conf,
-            rng: &mut self.rng,
-            fx: &mut self.fx,
-            caller,
-            host: &self.host,
-            view: &self.view,
-            me: self.at.me,
-            first_key: first_key(args, key),
-        };
+        let mut ctx = world!(self, *caller, out, first_key(args, key));
         attempt(&mut ctx, spec, args)
     }
 

@@ -8,18 +8,19 @@
 //! [`slots`]. Whoever reads a log hands the slots that belong to siblings over, and they take them
 //! unless their own logs speak for these slots.
 
+use super::execute::world;
 use super::mail::{Mail, Tables};
 use super::{Now, Shard};
 use crate::cluster::slots::SlotSet;
 use crate::command::ctx::Caller;
 use crate::command::spec::{Run, Spec};
-use crate::command::{ctx::Ctx, table};
+use crate::command::table;
 use crate::limits::BATCH;
 use crate::persist::aof::reader::{BadFormat, Reader, Record};
 use crate::persist::aof::slots::{self, Stamp};
 use crate::persist::rdb::{self, Item};
 use crate::resp::args::OwnedArgs;
-use crate::resp::{Args, Reply, Span};
+use crate::resp::{Args, Span};
 use crate::slot::{SLOTS, Slot};
 use crate::store::Expiry;
 
@@ -226,21 +227,7 @@ impl Shard {
     fn execute_replayed(&mut self, caller: &mut Caller, spec: &'static Spec, args: Args<'_>) {
         let Run::Here(handler) = spec.run else { return };
         self.reply.clear();
-        let mut ctx = Ctx {
-            db: caller.db,
-            out: Reply::new(&mut self.reply, false),
-            ks: &mut self.ks,
-            clock: self.clock,
-            now_us: self.now.unix_us,
-            conf: &self.conf,
-            rng: &mut self.rng,
-            fx: &mut self.fx,
-            caller,
-            host: &self.host,
-            view: &self.view,
-            me: self.at.me,
-            first_key: None,
-        };
+        let mut ctx = world!(self, *caller, &mut self.reply, None);
         // as in Redis, nobody hears what a command of a log has to say
         let _ = handler(&mut ctx, args);
         self.fx.dirty = 0;
