@@ -9,6 +9,8 @@ pub const MAX_ARGS_UNAUTH: usize = 10;
 pub const MAX_BULK_UNAUTH: usize = 16 * 1024;
 /// Longest inline command, and longest length line of a multibulk command.
 pub const MAX_INLINE: usize = 64 * 1024;
+/// Longest command, whatever `client-query-buffer-limit` says: places in it are counted in 32 bits.
+pub const MAX_REQUEST: usize = u32::MAX as usize;
 /// Longest string of a payload or an RDB file: a listpack's most, and more than any value's.
 pub const RDB_STRING: usize = 1 << 30;
 /// Buffer that the reading of an RDB file keeps between two large strings.

@@ -5,7 +5,7 @@
 
 use super::{FirstKey, Now, Queued, Shard, What};
 use crate::command::table;
-use crate::limits::{AHEAD, BATCH, LONG_REQUEST, TRUST};
+use crate::limits::{AHEAD, BATCH, LONG_REQUEST, MAX_REQUEST, TRUST};
 use crate::resp::parse::{Parsed, Rules, Violation};
 use crate::resp::{Args, Span};
 use crate::session::{Hold, Mode, Session};
@@ -96,7 +96,10 @@ impl Shard {
             return;
         }
         session.last_ms = self.now.ms();
-        if session.pending.len() + input.bytes.len() > self.conf.client_query_buffer_limit as usize {
+        // what MULTI has queued has not been executed either
+        let queued = session.multi.as_ref().map_or(0, |multi| multi.memory());
+        let limit = self.conf.client_query_buffer_limit.min(MAX_REQUEST as u64) as usize;
+        if session.pending.len() + input.bytes.len() + queued > limit {
             tracing::warn!(
                 client = session.caller.id,
                 "closing a client that reached max query buffer length"

@@ -154,3 +154,17 @@ fn memory_and_pauses() {
     assert_eq!(rig.output(watcher), "+QUEUED\r\n");
     rig.check(watcher, &[("EXEC", "*1|+OK|")]);
 }
+
+#[test]
+fn what_multi_has_queued_is_bounded_as_input_is() {
+    const LIMIT: u64 = 1 << 20;
+    const VALUE: usize = 100_000;
+    let mut rig = Rig::with(1, false, |host| host.live.update(|conf| conf.client_query_buffer_limit = LIMIT));
+    let (greedy, other) = (rig.connect(0, Door::Front), rig.connect(0, Door::Front));
+    rig.run(greedy, "MULTI");
+    let set = format!("SET k {}", "x".repeat(VALUE));
+    let queued = (0..100).take_while(|_| rig.run(greedy, &set) == "+QUEUED|").count();
+    assert_eq!(queued, LIMIT as usize / VALUE);
+    assert!(rig.is_done(greedy), "it is closed");
+    assert_eq!(rig.run(other, "EXISTS k"), ":0|");
+}
