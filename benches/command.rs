@@ -2,7 +2,7 @@
 //! over a million keys.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use shoal::cluster::view::{Node, View};
+use shoal::cluster::view::View;
 use shoal::command::host::Host;
 use shoal::config::Config;
 use shoal::session::Door;
@@ -18,16 +18,6 @@ const KEYS: u64 = 1_000_000;
 const NOW: Now = Now { unix_us: 1_700_000_000_000_000 };
 
 fn shard(cluster: bool) -> Shard {
-    let node = Node {
-        id: [b'a'; 40],
-        ip: "127.0.0.1".into(),
-        hostname: String::new(),
-        port: 6379,
-        bus_port: 16379,
-        config_epoch: 1,
-        local: Some(0),
-        ..Node::default()
-    };
     let host = Host {
         cluster,
         ..Host::new(Config::default(), 1, Shard::COMMANDS, Box::new(shoal::net::outside::System))
@@ -36,7 +26,7 @@ fn shard(cluster: bool) -> Shard {
         me: 0,
         shards: 1,
         host: Arc::new(host),
-        view: Arc::new(View::new(1, 1, vec![node], |_| 0)),
+        view: Arc::new(View::alone()),
         hasher: Hasher::new(1),
         databases: 1,
         seed: 1,

@@ -144,7 +144,21 @@ impl View {
         View { ok, ..View::of_owners(version, epoch, nodes, owners) }
     }
 
-    /// The same, for owners that are known already. It is not ok.
+    /// A cluster of one node, shard 0's, which owns all slots.
+    pub fn alone() -> View {
+        let node = Node {
+            id: [b'a'; 40],
+            ip: "127.0.0.1".into(),
+            port: 6379,
+            bus_port: 16379,
+            config_epoch: 1,
+            local: Some(0),
+            ..Node::default()
+        };
+        View::new(1, 1, vec![node], |_| 0)
+    }
+
+    /// The same as [`View::new`], for owners that are known already. It is not ok.
     pub fn of_owners(version: u64, epoch: u64, nodes: Vec<Node>, owners: Owners) -> View {
         let exists = |owner: NodeIndex| owner == UNASSIGNED || (owner as usize) < nodes.len();
         assert!(owners.iter().all(|owner| exists(*owner)), "every owner is a node");

@@ -208,17 +208,51 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// The reply to a scan: the next cursor and `n` bulk strings, already written.
-pub fn write_scan(out: &mut Reply<'_>, cursor: u64, n: usize, elements: &[u8]) {
-    out.array(2);
-    out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    out.array(n);
-    out.raw(elements);
+/// What a scan has found so far, as bulk strings.
+#[derive(Default)]
+pub struct Shown {
+    bytes: Vec<u8>,
+    n: usize,
 }
 
-/// The reply to a scan where there is no key.
-pub fn write_empty_scan(out: &mut Reply<'_>) {
-    write_scan(out, 0, 0, b"");
+impl Shown {
+    pub fn elem(&mut self, elem: Elem<'_>) {
+        write_elem(&mut Reply::new(&mut self.bytes, false), elem);
+        self.n += 1;
+    }
+
+    pub fn text(&mut self, text: &[u8]) {
+        self.elem(Elem::Str(text));
+    }
+}
+
+/// The reply to a scan.
+pub fn write_scan(out: &mut Reply<'_>, next: u64, shown: &Shown) {
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(next).as_bytes());
+    out.array(shown.n);
+    out.raw(&shown.bytes);
+}
+
+/// HSCAN, SSCAN, ZSCAN: key cursor [MATCH pattern] [COUNT count]. `walk` goes on from a cursor and answers
+/// the next one.
+pub fn scan<T: Collection>(
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    walk: impl FnOnce(&T, u64, &ScanOptions<'_>, &mut Shown) -> u64,
+) -> Done {
+    let cursor = parse_cursor(args.at(2))?;
+    let key = ctx.key(args.at(1));
+    let mut shown = Shown::default();
+    let next = match find::<T>(ctx.ks.db_mut(ctx.db), &key, Look::Read, &ctx.clock)? {
+        Some(value) => walk(value, cursor, &ScanOptions::parse(args, 3)?, &mut shown),
+        None => {
+            missed(ctx, &key);
+            0
+        }
+    };
+    write_scan(&mut ctx.out, next, &shown);
+    Ok(())
 }
 
 #[cfg(test)]

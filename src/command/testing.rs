@@ -4,7 +4,7 @@ use super::ctx::{Caller, Ctx, Effects};
 use super::host::Host;
 use super::spec::Run;
 use super::table;
-use crate::cluster::view::{Node, View};
+use crate::cluster::view::View;
 use crate::config::Config;
 use crate::resp::Reply;
 use crate::resp::args::OwnedArgs;
@@ -34,16 +34,6 @@ impl Default for World {
 impl World {
     /// Sixteen empty databases at a fixed moment; events are collected, nothing is propagated.
     pub fn new() -> World {
-        let node = Node {
-            id: [b'a'; 40],
-            ip: "127.0.0.1".into(),
-            hostname: String::new(),
-            port: 6379,
-            bus_port: 16379,
-            config_epoch: 1,
-            local: Some(0),
-            ..Node::default()
-        };
         World {
             ks: Keyspace::new(16, Hasher::new(1), 1),
             conf: Config::default(),
@@ -56,7 +46,7 @@ impl World {
                 ..Caller::default()
             },
             host: Host::for_tests(1, table::COUNT),
-            view: View::new(1, 1, vec![node], |_| 0),
+            view: View::alone(),
             me: 0,
             rng: Rng::new(1),
             now_ms: 1_700_000_000_000,

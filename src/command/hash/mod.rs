@@ -6,14 +6,11 @@ mod tests;
 
 pub use random::hrandfield;
 
-use super::collection::{
-    ScanOptions, create, find, find_mut, missed, parse_cursor, read, remove, write_elem, write_empty_scan,
-    write_scan,
-};
+use super::collection::{create, find_mut, read, remove, scan, write_elem};
 use super::ctx::{Ctx, class};
 use super::error::{Done, ErrReply, NOT_FLOAT, NOT_INT, OVERFLOW, arity};
 use crate::resp::{Args, Reply};
-use crate::store::{Key, Look};
+use crate::store::Key;
 use crate::util::num::{self, LongDouble, parse_i64};
 use crate::value::{Elem, Hash};
 
@@ -123,25 +120,14 @@ fn reply_halves(ctx: &mut Ctx<'_>, args: Args<'_>, half: impl for<'a> Fn(Pair<'a
 
 /// HSCAN key cursor [MATCH pattern] [COUNT count]
 pub fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let cursor = parse_cursor(args.at(2))?;
-    let key = ctx.key(args.at(1));
-    let Some(hash) = find::<Hash>(ctx.ks.db_mut(ctx.db), &key, Look::Read, &ctx.clock)? else {
-        missed(ctx, &key);
-        write_empty_scan(&mut ctx.out);
-        return Ok(());
-    };
-    let options = ScanOptions::parse(args, 3)?;
-    let (mut shown, mut n) = (Vec::new(), 0);
-    let mut elements = Reply::new(&mut shown, false);
-    let next = hash.scan(cursor, options.count, |field, value| {
-        if options.shows(field) {
-            write_elem(&mut elements, field);
-            write_elem(&mut elements, value);
-            n += 2;
-        }
-    });
-    write_scan(&mut ctx.out, next, n, &shown);
-    Ok(())
+    scan(ctx, args, |hash: &Hash, cursor, options, shown| {
+        hash.scan(cursor, options.count, |field, value| {
+            if options.shows(field) {
+                shown.elem(field);
+                shown.elem(value);
+            }
+        })
+    })
 }
 
 // ---- writing

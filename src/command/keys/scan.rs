@@ -2,10 +2,10 @@
 
 use super::type_name;
 use crate::cluster::view::View;
-use crate::command::collection::{MAX_COUNT, parse_cursor, write_scan};
+use crate::command::collection::{MAX_COUNT, Shown, parse_cursor, write_scan};
 use crate::command::ctx::Ctx;
 use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX};
-use crate::resp::{Args, Reply};
+use crate::resp::Args;
 use crate::slot::{SLOTS, Slot};
 use crate::store::{EntryRef, cursor_slot};
 use crate::util::glob;
@@ -97,15 +97,13 @@ impl<'a> Filter<'a> {
 pub fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let cursor = parse_cursor(args.at(1))?;
     let filter = Filter::parse(args)?;
-    let (mut shown, mut n) = (Vec::new(), 0);
-    let mut elements = Reply::new(&mut shown, false);
+    let mut shown = Shown::default();
     let next = walk(ctx, cursor, filter.count.min(MAX_COUNT) as usize, |entry| {
         if filter.shows(&entry) {
-            elements.bulk(entry.key());
-            n += 1;
+            shown.text(entry.key());
         }
     });
-    write_scan(&mut ctx.out, next, n, &shown);
+    write_scan(&mut ctx.out, next, &shown);
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! BLPOP, BRPOP, BLMPOP, BLMOVE and BRPOPLPUSH: as their namesakes, and where those find nothing, the client
 //! waits.
 
-use super::{End, find, lmpop_of, pop_one_of, transfer};
-use crate::command::blocking::{Nothing, parse_timeout, wait};
+use super::{End, find, pop_one_of, transfer};
+use crate::command::blocking::{Nothing, Side, bmpop, parse_timeout, wait};
 use crate::command::ctx::Ctx;
 use crate::command::error::Done;
 use crate::resp::Args;
@@ -30,15 +30,7 @@ fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> Done {
 
 /// BLMPOP timeout numkeys key ... LEFT | RIGHT [COUNT n]
 pub fn blmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let mut until = 0;
-    let found = lmpop_of(ctx, args.from(1), |ctx| {
-        until = parse_timeout(ctx, args.at(1))?;
-        Ok(())
-    })?;
-    if !found {
-        wait(ctx, until, Nothing::Array);
-    }
-    Ok(())
+    bmpop::<End>(ctx, args)
 }
 
 /// BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout

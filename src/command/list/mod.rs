@@ -6,6 +6,7 @@ mod tests;
 
 pub use blocking::{blmove, blmpop, blpop, brpop, brpoplpush};
 
+use super::blocking::{Side, mpop};
 use super::collection::{create, drop_empty, find, find_mut, missed, read, write_elem};
 use super::ctx::{Ctx, class};
 use super::error::{Done, ErrReply, INDEX_RANGE, NO_KEY, NOT_INT, NOT_POSITIVE, SYNTAX, arity};
@@ -20,8 +21,6 @@ const BAD_RANK: ErrReply = ErrReply::new(
 );
 const NEGATIVE_COUNT: ErrReply = ErrReply::new("ERR COUNT can't be negative");
 const NEGATIVE_MAXLEN: ErrReply = ErrReply::new("ERR MAXLEN can't be negative");
-const BAD_NUMKEYS: ErrReply = ErrReply::new("ERR numkeys should be greater than 0");
-const BAD_COUNT: ErrReply = ErrReply::new("ERR count should be greater than 0");
 
 /// An end of a list.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,16 +30,6 @@ enum End {
 }
 
 impl End {
-    fn parse(word: &[u8]) -> Result<End, ErrReply> {
-        if word.eq_ignore_ascii_case(b"left") {
-            Ok(End::Left)
-        } else if word.eq_ignore_ascii_case(b"right") {
-            Ok(End::Right)
-        } else {
-            Err(SYNTAX)
-        }
-    }
-
     #[inline]
     fn push(self, list: &mut List, text: &[u8], limits: &Limits) {
         match self {
@@ -65,6 +54,40 @@ impl End {
     /// The event of a pop from here, which is also the command that does it.
     fn popped(self) -> &'static str {
         if self == End::Left { "lpop" } else { "rpop" }
+    }
+
+    /// The same, as it is propagated.
+    fn command(self) -> &'static [u8] {
+        if self == End::Left { b"LPOP" } else { b"RPOP" }
+    }
+}
+
+impl Side for End {
+    fn parse(word: &[u8]) -> Result<End, ErrReply> {
+        if word.eq_ignore_ascii_case(b"left") {
+            Ok(End::Left)
+        } else if word.eq_ignore_ascii_case(b"right") {
+            Ok(End::Right)
+        } else {
+            Err(SYNTAX)
+        }
+    }
+
+    fn pop_many(self, ctx: &mut Ctx<'_>, word: &[u8], count: usize) -> Result<bool, ErrReply> {
+        let key = ctx.key(word);
+        let Some(list) = find_mut::<List>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? else {
+            return Ok(false);
+        };
+        let n = list.len().min(count);
+        ctx.out.array(2);
+        ctx.out.bulk(word);
+        take(&mut ctx.out, list, self, n);
+        let empty = list.is_empty();
+        popped(ctx, &key, self, n, empty);
+        if ctx.fx.propagating {
+            ctx.fx.propagate([self.command(), word, itoa::Buffer::new().format(n).as_bytes()]);
+        }
+        Ok(true)
     }
 }
 
@@ -188,50 +211,7 @@ fn popped(ctx: &mut Ctx<'_>, key: &Key<'_>, end: End, n: usize, empty: bool) {
 
 /// LMPOP numkeys key ... LEFT | RIGHT [COUNT count]
 pub fn lmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    if !lmpop_of(ctx, args, |_| Ok(()))? {
-        ctx.out.null_array();
-    }
-    Ok(())
-}
-
-/// LMPOP's arguments, or BLMPOP's without its name; `check` comes when they are read. Whether something was
-/// there.
-fn lmpop_of(
-    ctx: &mut Ctx<'_>,
-    args: Args<'_>,
-    check: impl FnOnce(&mut Ctx<'_>) -> Done,
-) -> Result<bool, ErrReply> {
-    let positive = |text| parse_i64(text).and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
-    let keys = positive(args.at(1)).ok_or(BAD_NUMKEYS)?;
-    let end_at = keys.saturating_add(2);
-    let end = End::parse(args.get(end_at).ok_or(SYNTAX)?)?;
-    let mut count = None;
-    let mut i = end_at + 1;
-    while i < args.len() {
-        if count.is_some() || !args.is(i, "count") || i + 1 == args.len() {
-            return Err(SYNTAX);
-        }
-        count = Some(positive(args.at(i + 1)).ok_or(BAD_COUNT)?);
-        i += 2;
-    }
-    check(ctx)?;
-    for word in args.slice(2, end_at).iter() {
-        let key = ctx.key(word);
-        let found = find_mut::<List>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)?;
-        let Some(list) = found else { continue };
-        let n = list.len().min(count.unwrap_or(1));
-        ctx.out.array(2);
-        ctx.out.bulk(word);
-        take(&mut ctx.out, list, end, n);
-        let empty = list.is_empty();
-        popped(ctx, &key, end, n, empty);
-        if ctx.fx.propagating {
-            let name = if end == End::Left { &b"LPOP"[..] } else { b"RPOP" };
-            ctx.fx.propagate([name, word, itoa::Buffer::new().format(n).as_bytes()]);
-        }
-        return Ok(true);
-    }
-    Ok(false)
+    mpop::<End>(ctx, args)
 }
 
 /// Pops an element of the first of some lists that has any, and replies with it and its key. Whether there
@@ -246,8 +226,7 @@ fn pop_one_of(ctx: &mut Ctx<'_>, keys: Args<'_>, end: End) -> Result<bool, ErrRe
         let empty = list.is_empty();
         popped(ctx, &key, end, 1, empty);
         if ctx.fx.propagating {
-            let name = if end == End::Left { &b"LPOP"[..] } else { b"RPOP" };
-            ctx.fx.propagate([name, word]);
+            ctx.fx.propagate([end.command(), word]);
         }
         return Ok(true);
     }

@@ -8,13 +8,10 @@ mod tests;
 pub use algebra::{sdiff, sdiffstore, sinter, sintercard, sinterstore, smembers, sunion, sunionstore};
 pub use random::{spop, srandmember};
 
-use super::collection::{
-    ScanOptions, create, drop_empty, find, find_mut, missed, parse_cursor, read, remove, write_elem,
-    write_empty_scan, write_scan,
-};
+use super::collection::{create, drop_empty, find, find_mut, read, remove, scan};
 use super::ctx::{Ctx, class};
 use super::error::{Done, ErrReply};
-use crate::resp::{Args, Reply};
+use crate::resp::Args;
 use crate::store::{Key, Look};
 use crate::value::Set;
 
@@ -51,24 +48,13 @@ pub fn smismember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// SSCAN key cursor [MATCH pattern] [COUNT count]
 pub fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let cursor = parse_cursor(args.at(2))?;
-    let key = ctx.key(args.at(1));
-    let Some(set) = find::<Set>(ctx.ks.db_mut(ctx.db), &key, Look::Read, &ctx.clock)? else {
-        missed(ctx, &key);
-        write_empty_scan(&mut ctx.out);
-        return Ok(());
-    };
-    let options = ScanOptions::parse(args, 3)?;
-    let (mut shown, mut n) = (Vec::new(), 0);
-    let mut elements = Reply::new(&mut shown, false);
-    let next = set.scan(cursor, options.count, |member| {
-        if options.shows(member) {
-            write_elem(&mut elements, member);
-            n += 1;
-        }
-    });
-    write_scan(&mut ctx.out, next, n, &shown);
-    Ok(())
+    scan(ctx, args, |set: &Set, cursor, options, shown| {
+        set.scan(cursor, options.count, |member| {
+            if options.shows(member) {
+                shown.elem(member);
+            }
+        })
+    })
 }
 
 // ---- writing

@@ -61,12 +61,7 @@ pub(super) const ROWS: &[Spec] = &[
             "O(1) for every call. O(N) for a complete iteration over N fields.",
         )
         .tips(&["nondeterministic_output"])
-        .args(&[
-            key("key"),
-            int("cursor"),
-            pattern("pattern").after("MATCH").opt(),
-            int("count").after("COUNT").opt(),
-        ]),
+        .args(SCAN),
     row("hset", -4, WRITE | DENYOOM | FAST, &[at(1, RW | UPDATE)], Here(hash::hset))
         .doc("2.0.0", "Stores fields of a hash.", "O(N) where N is the number of fields stored")
         .history(&[("4.0.0", "Accepts multiple `field` and `value` arguments.")])

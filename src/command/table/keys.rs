@@ -63,6 +63,12 @@ const MIGRATE_KEYS: KeySpec = KeySpec {
     notes: "",
 };
 
+/// On what expiry now a new one depends.
+const CONDITION: Arg =
+    one_of("condition", &[word("nx", "NX"), word("xx", "XX"), word("gt", "GT"), word("lt", "LT")])
+        .opt()
+        .since("7.0.0");
+
 pub(super) const ROWS: &[Spec] = &[
     row("copy", -3, WRITE | DENYOOM, &[at(1, RO | ACCESS), at(2, OW | UPDATE)], Here(keys::copy))
         .doc(
@@ -98,23 +104,11 @@ pub(super) const ROWS: &[Spec] = &[
     row("expire", -3, WRITE | FAST, &[at(1, RW | UPDATE)], Here(keys::expire))
         .doc("1.0.0", "Sets a key's time to live in seconds.", "O(1)")
         .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")])
-        .args(&[
-            key("key"),
-            int("seconds"),
-            one_of("condition", &[word("nx", "NX"), word("xx", "XX"), word("gt", "GT"), word("lt", "LT")])
-                .opt()
-                .since("7.0.0"),
-        ]),
+        .args(&[key("key"), int("seconds"), CONDITION]),
     row("expireat", -3, WRITE | FAST, &[at(1, RW | UPDATE)], Here(keys::expireat))
         .doc("1.2.0", "Sets the unix time, in seconds, at which a key expires.", "O(1)")
         .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")])
-        .args(&[
-            key("key"),
-            unix_time("unix-time-seconds"),
-            one_of("condition", &[word("nx", "NX"), word("xx", "XX"), word("gt", "GT"), word("lt", "LT")])
-                .opt()
-                .since("7.0.0"),
-        ]),
+        .args(&[key("key"), unix_time("unix-time-seconds"), CONDITION]),
     row("expiretime", 2, READONLY | FAST, &[at(1, RO | ACCESS)], Here(keys::expiretime))
         .doc("7.0.0", "Tells the unix time, in seconds, at which a key expires.", "O(1)")
         .args(&[key("key")]),
@@ -178,23 +172,11 @@ pub(super) const ROWS: &[Spec] = &[
     row("pexpire", -3, WRITE | FAST, &[at(1, RW | UPDATE)], Here(keys::pexpire))
         .doc("2.6.0", "Sets a key's time to live in milliseconds.", "O(1)")
         .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")])
-        .args(&[
-            key("key"),
-            int("milliseconds"),
-            one_of("condition", &[word("nx", "NX"), word("xx", "XX"), word("gt", "GT"), word("lt", "LT")])
-                .opt()
-                .since("7.0.0"),
-        ]),
+        .args(&[key("key"), int("milliseconds"), CONDITION]),
     row("pexpireat", -3, WRITE | FAST, &[at(1, RW | UPDATE)], Here(keys::pexpireat))
         .doc("2.6.0", "Sets the unix time, in milliseconds, at which a key expires.", "O(1)")
         .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")])
-        .args(&[
-            key("key"),
-            unix_time("unix-time-milliseconds"),
-            one_of("condition", &[word("nx", "NX"), word("xx", "XX"), word("gt", "GT"), word("lt", "LT")])
-                .opt()
-                .since("7.0.0"),
-        ]),
+        .args(&[key("key"), unix_time("unix-time-milliseconds"), CONDITION]),
     row("pexpiretime", 2, READONLY | FAST, &[at(1, RO | ACCESS)], Here(keys::pexpiretime))
         .doc("7.0.0", "Tells the unix time, in milliseconds, at which a key expires.", "O(1)")
         .args(&[key("key")]),

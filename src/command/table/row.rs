@@ -154,6 +154,10 @@ pub(super) const fn pattern(name: &'static str) -> Arg {
     argument(name, "pattern")
 }
 
+/// What HSCAN, SSCAN and ZSCAN take.
+pub(super) const SCAN: &[Arg] =
+    &[key("key"), int("cursor"), pattern("pattern").after("MATCH").opt(), int("count").after("COUNT").opt()];
+
 pub(super) const fn unix_time(name: &'static str) -> Arg {
     argument(name, "unix-time")
 }

@@ -106,12 +106,7 @@ pub(super) const ROWS: &[Spec] = &[
             "O(1) for every call. O(N) for a complete iteration over N members.",
         )
         .tips(&["nondeterministic_output"])
-        .args(&[
-            key("key"),
-            int("cursor"),
-            pattern("pattern").after("MATCH").opt(),
-            int("count").after("COUNT").opt(),
-        ]),
+        .args(SCAN),
     row("sunion", -2, READONLY, &[range(1, -1, 1, RO | ACCESS)], Here(set::sunion))
         .doc("1.0.0", "Unites sets.", "O(N) where N is the total number of elements in all given sets.")
         .tips(&["nondeterministic_output_order"])

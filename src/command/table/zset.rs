@@ -5,7 +5,7 @@ use crate::command::spec::Route::Home;
 use crate::command::spec::Run::Here;
 use crate::command::spec::flag::{BLOCKING, DENYOOM, FAST, NOSCRIPT, READONLY, WRITE};
 use crate::command::spec::key::{ACCESS, DELETE, OW, RO, RW, UPDATE};
-use crate::command::spec::{KeySpec, Run, Spec, acl};
+use crate::command::spec::{Arg, KeySpec, Run, Spec, acl};
 use crate::command::zset;
 
 const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec], run: Run) -> Spec {
@@ -14,6 +14,13 @@ const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec
 
 /// `timeout` was a whole number once.
 const DOUBLE: &[(&str, &str)] = &[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")];
+
+/// How scores are joined.
+const WEIGHTS: Arg = int("weight").after("WEIGHTS").opt().many();
+const AGGREGATE: Arg = one_of("aggregate", &[word("sum", "SUM"), word("min", "MIN"), word("max", "MAX")])
+    .after("AGGREGATE")
+    .opt();
+const STORED: &[Arg] = &[key("destination"), int("numkeys"), key("key").spec(1).many(), WEIGHTS, AGGREGATE];
 
 pub(super) const ROWS: &[Spec] = &[
     row("bzmpop", -5, WRITE | BLOCKING, &[numkeys(2, RW | ACCESS | DELETE)], Here(zset::bzmpop))
@@ -125,10 +132,8 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[
             int("numkeys"),
             key("key").many(),
-            int("weight").after("WEIGHTS").opt().many(),
-            one_of("aggregate", &[word("sum", "SUM"), word("min", "MIN"), word("max", "MAX")])
-                .after("AGGREGATE")
-                .opt(),
+            WEIGHTS,
+            AGGREGATE,
             word("withscores", "WITHSCORES").opt(),
         ]),
     row("zintercard", -3, READONLY, &[numkeys(1, RO | ACCESS)], Here(zset::zintercard))
@@ -150,15 +155,7 @@ pub(super) const ROWS: &[Spec] = &[
         "Intersects sorted sets and stores the result.",
         "O(N*K+M*log(M)) where N is the size of the smallest of K sets and M of the result",
     )
-    .args(&[
-        key("destination"),
-        int("numkeys"),
-        key("key").spec(1).many(),
-        int("weight").after("WEIGHTS").opt().many(),
-        one_of("aggregate", &[word("sum", "SUM"), word("min", "MIN"), word("max", "MAX")])
-            .after("AGGREGATE")
-            .opt(),
-    ]),
+    .args(STORED),
     row("zlexcount", 4, READONLY | FAST, &[at(1, RO | ACCESS)], Here(zset::zlexcount))
         .doc(
             "2.8.9",
@@ -352,12 +349,7 @@ pub(super) const ROWS: &[Spec] = &[
             "O(1) for every call. O(N) for a complete iteration over N members.",
         )
         .tips(&["nondeterministic_output"])
-        .args(&[
-            key("key"),
-            int("cursor"),
-            pattern("pattern").after("MATCH").opt(),
-            int("count").after("COUNT").opt(),
-        ]),
+        .args(SCAN),
     row("zscore", 3, READONLY | FAST, &[at(1, RO | ACCESS)], Here(zset::zscore))
         .doc("1.2.0", "Reads the score of a member.", "O(1)")
         .args(&[key("key"), text("member")]),
@@ -370,10 +362,8 @@ pub(super) const ROWS: &[Spec] = &[
         .args(&[
             int("numkeys"),
             key("key").many(),
-            int("weight").after("WEIGHTS").opt().many(),
-            one_of("aggregate", &[word("sum", "SUM"), word("min", "MIN"), word("max", "MAX")])
-                .after("AGGREGATE")
-                .opt(),
+            WEIGHTS,
+            AGGREGATE,
             word("withscores", "WITHSCORES").opt(),
         ]),
     row(
@@ -388,13 +378,5 @@ pub(super) const ROWS: &[Spec] = &[
         "Unites sorted sets and stores the result.",
         "O(N+M*log(M)) where N is the size of all sets and M of the result",
     )
-    .args(&[
-        key("destination"),
-        int("numkeys"),
-        key("key").spec(1).many(),
-        int("weight").after("WEIGHTS").opt().many(),
-        one_of("aggregate", &[word("sum", "SUM"), word("min", "MIN"), word("max", "MAX")])
-            .after("AGGREGATE")
-            .opt(),
-    ]),
+    .args(STORED),
 ];

@@ -1,9 +1,7 @@
 //! ZRANDMEMBER and ZSCAN.
 
 use super::Layout;
-use crate::command::collection::{
-    ScanOptions, find, missed, parse_cursor, read, write_elem, write_empty_scan, write_scan,
-};
+use crate::command::collection::{find, missed, scan, write_elem};
 use crate::command::ctx::Ctx;
 use crate::command::error::{Done, SYNTAX};
 use crate::command::sampling::{Count, pick_nothing, repeat};
@@ -78,30 +76,15 @@ fn show_repeating(out: &mut Reply<'_>, zset: &ZSet, count: u64, layout: Layout, 
 
 /// ZSCAN key cursor [MATCH pattern] [COUNT n]
 pub fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let cursor = parse_cursor(args.at(2))?;
-    let key = ctx.key(args.at(1));
-    let scan = |zset: &ZSet| -> Result<_, _> {
-        let options = ScanOptions::parse(args, 3)?;
-        let (mut shown, mut n) = (Vec::new(), 0);
-        let mut elements = Reply::new(&mut shown, false);
+    scan(ctx, args, |zset: &ZSet, cursor, options, shown| {
         let flat = zset.listpack().is_some();
-        let next = zset.scan(cursor, options.count, |member, score| {
+        zset.scan(cursor, options.count, |member, score| {
             if options.shows(member) {
-                write_elem(&mut elements, member);
-                elements.bulk(&score_text(score, flat));
-                n += 2;
+                shown.elem(member);
+                shown.text(&score_text(score, flat));
             }
-        });
-        Ok((next, n, shown))
-    };
-    match read(ctx, &key, |_, zset: &ZSet| scan(zset))? {
-        Some(done) => {
-            let (next, n, shown) = done?;
-            write_scan(&mut ctx.out, next, n, &shown);
-        }
-        None => write_empty_scan(&mut ctx.out),
-    }
-    Ok(())
+        })
+    })
 }
 
 /// A score is text in a scan, even in RESP3. A listpack has all integers in full.

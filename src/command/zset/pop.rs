@@ -1,17 +1,13 @@
 //! ZPOPMIN, ZPOPMAX and ZMPOP, and those that wait where these find nothing: BZPOPMIN, BZPOPMAX and BZMPOP.
 
 use super::{Layout, shrunk};
-use crate::command::blocking::{Nothing, parse_timeout, wait};
+use crate::command::blocking::{Nothing, Side, bmpop, mpop, parse_timeout, wait};
 use crate::command::collection::find_mut;
 use crate::command::ctx::Ctx;
 use crate::command::error::{Done, ErrReply, NOT_POSITIVE, SYNTAX};
 use crate::resp::{Args, Reply};
-use crate::store::Key;
 use crate::util::num::parse_i64;
 use crate::value::{Elem, ZSet};
-
-const BAD_NUMKEYS: ErrReply = ErrReply::new("ERR numkeys should be greater than 0");
-const BAD_COUNT: ErrReply = ErrReply::new("ERR count should be greater than 0");
 
 /// An end of a sorted set.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +25,34 @@ impl End {
     /// The command that pops here.
     fn command(self) -> &'static [u8] {
         if self == End::Min { b"ZPOPMIN" } else { b"ZPOPMAX" }
+    }
+}
+
+impl Side for End {
+    fn parse(word: &[u8]) -> Result<End, ErrReply> {
+        if word.eq_ignore_ascii_case(b"min") {
+            Ok(End::Min)
+        } else if word.eq_ignore_ascii_case(b"max") {
+            Ok(End::Max)
+        } else {
+            Err(SYNTAX)
+        }
+    }
+
+    fn pop_many(self, ctx: &mut Ctx<'_>, word: &[u8], count: usize) -> Result<bool, ErrReply> {
+        let key = ctx.key(word);
+        let Some(zset) = find_mut::<ZSet>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? else {
+            return Ok(false);
+        };
+        ctx.out.array(2);
+        ctx.out.bulk(word);
+        let n = take(&mut ctx.out, zset, self, count, Layout::Pairs);
+        let empty = zset.is_empty();
+        shrunk(ctx, &key, self.popped(), n, empty);
+        if ctx.fx.propagating {
+            ctx.fx.propagate([self.command(), word, itoa::Buffer::new().format(n).as_bytes()]);
+        }
+        Ok(true)
     }
 }
 
@@ -86,23 +110,12 @@ fn take(out: &mut Reply<'_>, zset: &mut ZSet, end: End, count: usize, layout: La
 
 /// ZMPOP numkeys key ... <MIN | MAX> [COUNT n]
 pub fn zmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    if !zmpop_of(ctx, args, |_| Ok(()))? {
-        ctx.out.null_array();
-    }
-    Ok(())
+    mpop::<End>(ctx, args)
 }
 
 /// BZMPOP timeout numkeys key ... <MIN | MAX> [COUNT n]
 pub fn bzmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let mut until = 0;
-    let found = zmpop_of(ctx, args.from(1), |ctx| {
-        until = parse_timeout(ctx, args.at(1))?;
-        Ok(())
-    })?;
-    if !found {
-        wait(ctx, until, Nothing::Array);
-    }
-    Ok(())
+    bmpop::<End>(ctx, args)
 }
 
 /// BZPOPMIN key ... timeout
@@ -135,49 +148,6 @@ fn pop_or_wait(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> Done {
     Ok(())
 }
 
-/// ZMPOP's arguments, or BZMPOP's without its name; `check` comes when they are read. Whether something was
-/// there.
-fn zmpop_of(
-    ctx: &mut Ctx<'_>,
-    args: Args<'_>,
-    check: impl FnOnce(&mut Ctx<'_>) -> Done,
-) -> Result<bool, ErrReply> {
-    let numkeys = parse_i64(args.at(1)).filter(|n| *n > 0).ok_or(BAD_NUMKEYS)?;
-    let at = usize::try_from(numkeys).ok().and_then(|n| n.checked_add(2)).ok_or(SYNTAX)?;
-    let end = if args.is(at, "min") {
-        End::Min
-    } else if args.is(at, "max") {
-        End::Max
-    } else {
-        return Err(SYNTAX);
-    };
-    let count = match args.len() - at {
-        1 => 1,
-        // Redis looks at the number before it finds more words than there may be.
-        3.. if args.is(at + 1, "count") => {
-            let count = parse_i64(args.at(at + 2)).filter(|n| *n > 0).ok_or(BAD_COUNT)?;
-            if args.len() > at + 3 {
-                return Err(SYNTAX);
-            }
-            count as usize
-        }
-        _ => return Err(SYNTAX),
-    };
-    check(ctx)?;
-    for word in args.slice(2, at).iter() {
-        let key = ctx.key(word);
-        if let Some(zset) = find_mut::<ZSet>(ctx.ks.db_mut(ctx.db), &key, &ctx.clock)? {
-            ctx.out.array(2);
-            ctx.out.bulk(key.bytes);
-            let n = take(&mut ctx.out, zset, end, count, Layout::Pairs);
-            let empty = zset.is_empty();
-            popped_one_of(ctx, &key, end, n, empty);
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Removes the first member and replies with it and its score, without an array around them.
 fn take_flat(out: &mut Reply<'_>, zset: &mut ZSet, end: End) -> usize {
     let rank = if end == End::Min { 0 } else { zset.len() - 1 };
@@ -185,12 +155,4 @@ fn take_flat(out: &mut Reply<'_>, zset: &mut ZSet, end: End) -> usize {
         out.bulk(member);
         out.double(score);
     })
-}
-
-/// As [`shrunk`], for a pop that chose its key: the replicas are told which.
-fn popped_one_of(ctx: &mut Ctx<'_>, key: &Key<'_>, end: End, n: usize, empty: bool) {
-    shrunk(ctx, key, end.popped(), n, empty);
-    if ctx.fx.propagating {
-        ctx.fx.propagate([end.command(), key.bytes, itoa::Buffer::new().format(n).as_bytes()]);
-    }
 }

@@ -85,6 +85,35 @@ impl LongDouble {
         self.magnitude == Infinite
     }
 
+    /// The product, rounded once.
+    pub fn times(self, factor: u32) -> LongDouble {
+        let magnitude = match self.magnitude {
+            Finite { mantissa, exponent } if factor > 0 => {
+                rounded(mantissa as u128 * factor as u128, exponent, false, false).unwrap_or(Zero)
+            }
+            Finite { .. } => Zero,
+            magnitude => magnitude,
+        };
+        LongDouble { magnitude, ..self }
+    }
+
+    /// The smallest integer that is not below the number; `None` when that has more than 64 bits.
+    pub fn ceil(self) -> Option<i64> {
+        let (whole, fraction) = match self.magnitude {
+            Zero => (0, false),
+            Infinite => return None,
+            Finite { exponent: 1.., .. } => return None,
+            Finite { mantissa, exponent } => match mantissa.checked_shr(exponent.unsigned_abs()) {
+                Some(whole) => (whole, whole << exponent.unsigned_abs() != mantissa),
+                None => (0, true),
+            },
+        };
+        match self.negative {
+            true => 0i64.checked_sub_unsigned(whole),
+            false => whole.checked_add(fraction as u64).and_then(|n| i64::try_from(n).ok()),
+        }
+    }
+
     /// Appends the number without exponent, with at most seventeen decimals and no zeros at the
     /// end; `inf` and `-inf` for infinities. What rounds to zero has no sign.
     pub fn write_human(self, out: &mut Buf) {
