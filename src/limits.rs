@@ -176,7 +176,10 @@ pub const ELECTION_MIN_MS: u64 = 2000;
 /// later for each replica with more data.
 pub const ELECTION_DELAY_MS: u64 = 500;
 pub const ELECTION_RANK_MS: u64 = 1000;
-/// How long a host's next candidate waits for the one that stands.
+/// Of masters that fail together not all are known at once: who asks for votes early waits so long after the
+/// last news.
+pub const ELECTION_SETTLE_MS: u64 = 30;
+/// How long a host's next candidate waits for the one that stands, when they can't stand together.
 pub const ELECTION_TURN_MS: u64 = 1000;
 /// A master must be without replicas for so long before another's replica moves to it.
 pub const REPLICA_MIGRATION_DELAY_MS: u64 = 5000;
@@ -238,6 +241,8 @@ pub const STREAM_UNWRITTEN: usize = 64 * 1024;
 pub const REPL_CHUNK: usize = 16 * 1024;
 /// Bytes that are given to a replica's socket at once.
 pub const REPL_WINDOW: usize = 256 * 1024;
+/// Keys of a slot that is handed to a sibling are named so many at a time to replicas, which drop them.
+pub const PARTING: usize = 64;
 /// How often replication looks at its clock.
 pub const REPL_SECOND_MS: u64 = 1000;
 /// Longest line of a primary's answers.

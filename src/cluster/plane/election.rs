@@ -29,16 +29,19 @@ impl Plane {
         let (now, election) = (self.now, &self.locals[l].election);
         if now > election.at + timeout * 2 {
             self.plan_election(l);
-            return;
         }
         self.wait_for_rank(l);
+        let election = &self.locals[l].election;
+        if election.asked_at == 0 && now < election.at && self.may_hurry(l) {
+            self.locals[l].election.at = now;
+        }
         let election = &self.locals[l].election;
         if now < election.at || now > election.at + timeout {
             return;
         }
         if election.asked_at == 0 {
-            match self.sibling_stands(l) {
-                // one host's candidates stand one after another: each epoch's votes go to one of them
+            match self.sibling_stands(l) && !self.is_heard_in_order(self.locals[l].group) {
+                // to voters that may hear of two candidates in the wrong order they stand one after another
                 true => self.locals[l].election.at = now,
                 false => self.ask_for_votes(l),
             }
@@ -77,7 +80,6 @@ impl Plane {
         *election = super::local::Election { rank, at: self.now + delay, ..Default::default() };
         if manual {
             (election.rank, election.at) = (0, self.now);
-            self.reconsider = true;
         }
         tracing::warn!(
             "shard {l}: start of election delayed for {} milliseconds (rank #{}, offset {}).",
@@ -90,7 +92,7 @@ impl Plane {
     }
 
     /// Replicas of the same master that have more data.
-    fn rank(&self, l: usize) -> usize {
+    pub(super) fn rank(&self, l: usize) -> usize {
         let (group, own, offset) = (self.group(l), self.locals[l].key, self.locals[l].beat.offset);
         let Some(master) = self.me(l).master else { return 0 };
         let others = group[master].replicas.iter().filter(|key| **key != own).map(|key| &group[*key]);
@@ -135,6 +137,11 @@ impl Plane {
         }
         let (config_epoch, slots) = (header.config_epoch, header.slots.clone());
         let ways = self.all_ways(l);
+        let failed = self.me(l).master.map(|master| &self.group(l)[master]).filter(|master| master.failed());
+        if let Some(id) = failed.map(|master| master.id) {
+            // who has not heard of it would refuse
+            self.send(l, &ways, &Message::Fail(id));
+        }
         self.send_with(l, header, &ways, &Message::AuthRequest);
         let candidate = self.locals[l].key;
         let request = Request { candidate, current_epoch: epoch, config_epoch, slots: &slots, force };

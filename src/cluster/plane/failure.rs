@@ -1,7 +1,7 @@
 //! Who is thought to have failed: suspicion, reports of others, agreement, and taking it back.
 
 use super::Plane;
-use super::node::{Key, Report};
+use super::node::{Home, Key, Report};
 use super::out::Want;
 use crate::cluster::wire::{Message, flag};
 use crate::limits;
@@ -38,6 +38,27 @@ impl Plane {
         // several masters on one host need no gossip to agree
         if self.own_votes(g) > 1 {
             self.fail_if_agreed(g, key);
+        }
+    }
+
+    /// Tells everybody at once whom we suspect, and not with the next PINGs: the sooner a majority agrees.
+    pub(super) fn sound_alarm(&mut self, g: usize) {
+        if !std::mem::take(&mut self.groups[g].alarm) {
+            return;
+        }
+        let trunks = self.groups[g].trunks.iter();
+        let hosts: Vec<_> = trunks.filter_map(|(host, trunk)| Some((trunk.link?, *host))).collect();
+        hosts.into_iter().for_each(|(link, host)| self.send_host(link, host, false));
+        // only masters that vote are believed, and only they need to know
+        let to: Vec<Key> = self.groups[g]
+            .foreign()
+            .filter(|(_, n)| n.counts() && n.home == Home::Alone)
+            .map(|(k, _)| k)
+            .collect();
+        for l in self.members(g).into_iter().filter(|_| !to.is_empty()) {
+            if self.locals[l].fresh && self.me(l).counts() {
+                self.pong_to(l, to.iter().copied());
+            }
         }
     }
 

@@ -58,10 +58,16 @@ impl Plane {
             .foreign()
             .filter(|(_, node)| !own_replicas_only || node.is_replica() && masters.contains(&node.master))
             .filter(|(_, node)| !own_replicas_only || node.master.is_some());
-        let to = self.ways(l, to.map(|(key, _)| key));
-        if !to.is_empty() {
+        let to: Vec<Key> = to.map(|(key, _)| key).collect();
+        self.pong_to(l, to.into_iter());
+    }
+
+    /// A PONG that nobody has asked for.
+    pub(super) fn pong_to(&mut self, l: usize, to: impl Iterator<Item = Key>) {
+        let ways = self.ways(l, to);
+        if !ways.is_empty() {
             let message = self.greeting(l, None, Greeting::Pong);
-            self.send(l, &to, &message);
+            self.send(l, &ways, &message);
         }
     }
 

@@ -56,8 +56,9 @@ pub struct Group {
     /// Counts changes of owners.
     moves: u64,
     replicas: usize,
-    /// Nodes with PFAIL.
+    /// Nodes with PFAIL, and whether one is among them of whom others have not been told.
     pub suspects: BTreeSet<Key>,
+    pub alarm: bool,
     /// Slots that their owner doesn't claim any more while nobody else does either.
     pub unclaimed: SlotSet,
     pub current_epoch: u64,
@@ -110,6 +111,7 @@ impl Default for Group {
             moves: 0,
             replicas: 0,
             suspects: BTreeSet::new(),
+            alarm: false,
             unclaimed: SlotSet::new(),
             current_epoch: 0,
             blacklist: BTreeMap::new(),
@@ -326,8 +328,8 @@ impl Group {
         let node = &mut self[key];
         node.flags = node.flags & !(flag::PFAIL | flag::FAIL) | failing;
         match failing == flag::PFAIL {
-            true => self.suspects.insert(key),
-            false => self.suspects.remove(&key),
+            true => self.alarm |= self.suspects.insert(key),
+            false => _ = self.suspects.remove(&key),
         };
         self.restate = true;
         self.publish = Publish::Now;

@@ -88,6 +88,45 @@ impl Plane {
         self.schedule(l, key);
     }
 
+    /// A link broke, or the other side has closed it. That may be all that is ever heard of the end of a
+    /// process: so the nodes that it led to are asked whether they are well, and the wait for their answers
+    /// begins now.
+    pub(super) fn lose_link(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(&id) else { return };
+        let (l, peer, open) = (link.local, link.peer, link.connected);
+        let trunks = self.group(l).trunks.values();
+        let carried: Vec<Key> = trunks
+            .filter(|trunk| trunk.link == Some(id) || trunk.inbound == Some(id))
+            .flat_map(|trunk| &trunk.nodes)
+            .copied()
+            .collect();
+        self.forget_link(id);
+        if !open {
+            return;
+        }
+        let Some(speaker) = self.group(l).speaker.filter(|_| !carried.is_empty()) else {
+            return peer.into_iter().for_each(|key| self.ask_after(l, key));
+        };
+        carried.into_iter().for_each(|key| self.ask_after(speaker, key));
+    }
+
+    /// Pings a node, or will as soon as there is a link: the wait for its answer begins now.
+    fn ask_after(&mut self, l: usize, key: Key) {
+        let now = self.now;
+        let node = &mut self.group_mut(l)[key];
+        let apart = node.in_handshake() || node.has(flag::NOADDR | flag::PFAIL | flag::FAIL);
+        if apart || node.peers[l].ping_sent != 0 {
+            return;
+        }
+        if node.peers[l].link.is_some() || self.carrier(l, key).is_some() {
+            return self.ping(l, key);
+        }
+        if self.waits_for_trunk(l, key) || self.due(l, key) != NEVER {
+            self.group_mut(l)[key].peers[l].ping_sent = now;
+            self.schedule(l, key);
+        }
+    }
+
     /// A link is gone.
     pub(super) fn forget_link(&mut self, id: LinkId) {
         let Some(link) = self.links.remove(&id) else { return };
@@ -170,8 +209,12 @@ impl Plane {
         }
         let ends = if node.in_handshake() { node.created + self.handshake_timeout() + 1 } else { NEVER };
         let Some(link) = peer.link.or_else(|| self.carrier(l, key)) else {
-            let waits = peer.ping_sent == 0 && self.waits_for_trunk(l, key);
-            return if waits { (node.pong_received + timeout / 2 + 1).max(self.now) } else { self.now };
+            let heard = match peer.ping_sent {
+                0 => node.pong_received,
+                asked => asked.max(node.data_received),
+            };
+            let waits = self.waits_for_trunk(l, key);
+            return if waits { (heard + timeout / 2 + 1).max(self.now) } else { self.now };
         };
         if node.in_handshake() {
             return ends;

@@ -40,6 +40,7 @@ mod receive;
 mod setup;
 mod slots;
 mod state;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod trunk;
@@ -115,7 +116,7 @@ impl Plane {
     /// A link could not be opened, or has broken.
     pub fn handle_closed(&mut self, link: LinkId, now: u64) {
         self.begin(now);
-        self.forget_link(link);
+        self.lose_link(link);
         self.finish();
     }
 
@@ -227,6 +228,7 @@ impl Plane {
         }
         self.unite_groups();
         for g in self.inhabited() {
+            self.sound_alarm(g);
             if self.groups[g].restate {
                 self.update_state(g);
             }

@@ -265,6 +265,8 @@ impl Plane {
         let Some(master) = &header.replica_of else {
             if group.promote(key) {
                 self.out.want(Want::Soon);
+                // it may be our turn now
+                self.reconsider = true;
             }
             return;
         };

@@ -40,9 +40,12 @@ impl Plane {
     /// A node claims slots that were taken from it by hand, and by a newer epoch than ours: it got that
     /// before it heard of it, by BUMPEPOCH or because our epochs collided. By the rules the slots would
     /// go back to it, and when it hears next that it has given them away, nobody claims them any more.
-    /// Who moves slots by hand means it: our claim becomes the newest.
+    /// Who moves slots by hand means it: our claim becomes the newest. One that has become a replica claims
+    /// nothing: the slots in its packets are its master's.
     fn defend(&mut self, g: usize, key: Key, header: &Header) {
         let (now, patience) = (self.now, self.timeout() * limits::IMPORT_KEPT);
+        let is_master = self.groups[g][key].is_master();
+        let claims = |slot: &Slot| is_master && header.slots.contains(*slot);
         for l in self.members(g) {
             let (group, local) = (&self.groups[g], &mut self.locals[l]);
             if local.taken.is_empty() {
@@ -50,13 +53,13 @@ impl Plane {
             }
             let own = local.key;
             local.taken.retain(|slot, former| {
-                if former.owner == key && !header.slots.contains(*slot) {
+                if former.owner == key && !claims(slot) {
                     former.gave_up.get_or_insert((header.config_epoch, now + patience));
                 }
                 group.owner(*slot) == Some(own) && former.gave_up.is_none_or(|(_, until)| now < until)
             });
             let epoch = header.config_epoch;
-            let old = |slot: &Slot| header.slots.contains(*slot) && local.defends(*slot, key, epoch);
+            let old = |slot: &Slot| claims(slot) && local.defends(*slot, key, epoch);
             let claimed = local.taken.keys().any(old);
             if claimed && epoch >= self.me(l).config_epoch && self.bump_epoch(l) {
                 self.broadcast_pong(l, false);

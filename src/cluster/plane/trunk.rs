@@ -259,7 +259,7 @@ impl Plane {
         self.send_host(link, host, true);
     }
 
-    fn send_host(&mut self, id: LinkId, host: u64, asks: bool) {
+    pub(super) fn send_host(&mut self, id: LinkId, host: u64, asks: bool) {
         let l = self.links[&id].local;
         let g = self.locals[l].group;
         let members: Vec<usize> = self.members(g).into_iter().filter(|l| self.locals[*l].fresh).collect();

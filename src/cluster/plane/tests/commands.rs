@@ -100,7 +100,9 @@ fn answers_in_a_cluster() {
     net.until(10_000, "all", |net| net.converged(4));
     net.ok(spare, 0, &format!("replicate {second}"));
     let replica = net.id(spare, 0);
-    net.until(5000, "a replica", |net| net.view(0, 1).nodes.iter().any(|node| node.is_replica()));
+    net.until(5000, "a replica", |net| {
+        net.shards().into_iter().all(|(h, l)| net.view(h, l).nodes.iter().any(|node| node.is_replica()))
+    });
     let cases = [
         (0, format!("replicate {replica}"), "ERR I can only replicate a master, not a replica."),
         (0, format!("replicas {replica}"), "ERR The specified node is not a master"),

@@ -7,4 +7,5 @@ mod joining;
 mod moving;
 mod net;
 mod storms;
+mod succession;
 mod trunks;

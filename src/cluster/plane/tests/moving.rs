@@ -73,6 +73,30 @@ fn epochs_that_rise_beside_a_move_do_not_undo_it() {
     }
 }
 
+/// Whose last slot was taken becomes a replica: what its packets say is its new master's claim, and no epoch is
+/// worth rising for it.
+#[test]
+fn a_replica_claims_nothing() {
+    for shares in [true, false] {
+        let mut net = Net::new(80);
+        (0..3).for_each(|_| _ = net.add_host(1, false, |conf| conf.cluster_host_links = shares));
+        for (h, range) in ["0 8000", "8001 16382", "16383 16383"].into_iter().enumerate() {
+            net.ok(h, 0, &format!("addslotsrange {range}"));
+            net.ok(h, 0, &format!("set-config-epoch {}", h + 1));
+        }
+        (1..3).for_each(|h| net.ok(h, 0, "meet 10.0.0.1 7001"));
+        net.until(20_000, "create", |net| net.converged(3));
+        let (source, target) = (net.id(2, 0), net.id(0, 0));
+        net.ok(0, 0, &format!("setslot 16383 importing {source}"));
+        net.ok(0, 0, &format!("setslot 16383 node {target}"));
+        net.ok(2, 0, &format!("setslot 16383 node {target}"));
+        let epoch = net.view(0, 0).local_node(0).config_epoch;
+        net.run(10 * TIMEOUT);
+        assert!(net.view(2, 0).local_node(0).is_replica() && net.converged(3), "{}", net.show());
+        assert_eq!(net.view(0, 0).current_epoch, epoch, "shares links: {shares}");
+    }
+}
+
 #[test]
 fn an_import_outruns_its_source() {
     let mut net = created(71, &[1, 1, 1]);
