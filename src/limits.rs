@@ -47,6 +47,9 @@ pub const VISIT_WEIGHT: u32 = 2048;
 pub const VISIT_ROUNDS: usize = 4;
 /// Looks at a baton that a visitor has, before a core that has woken gives its time to others.
 pub const BATON_SPINS: u32 = 256;
+/// Bytes of published messages on their way to one shard of the host, from siblings and again from other
+/// hosts, above which publishers wait, and messages of other hosts are lost.
+pub const UNHEARD: u64 = 32 * 1024 * 1024;
 /// Commands of one client that may await siblings' replies; fewer when those are large.
 pub const PIPELINE: usize = 10_000;
 /// How large replies are thought to be before the first one came.

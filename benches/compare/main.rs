@@ -18,6 +18,7 @@ mod hops;
 mod large;
 mod memory;
 mod ops;
+mod pubsub;
 mod table;
 mod tests;
 
@@ -30,7 +31,12 @@ use outside::server::Mode;
 #[derive(Parser, Clone, Debug)]
 pub struct Args {
     /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "ops,large,tests,memory,hops,idle,aof")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "ops,large,tests,memory,hops,idle,aof,pubsub"
+    )]
     only: Vec<Part>,
     #[arg(long, value_enum, value_delimiter = ',', default_value = "standalone,cluster")]
     mode: Vec<Mode>,
@@ -78,6 +84,8 @@ enum Part {
     Idle,
     /// What the append-only file adds to a SET, and reading it back
     Aof,
+    /// PUBLISH to many who listen
+    Pubsub,
 }
 
 impl Args {
@@ -106,6 +114,7 @@ fn main() -> ExitCode {
             Part::Hops => hops::measure(&args),
             Part::Idle => hops::idle(&args),
             Part::Aof => aof::measure(&args),
+            Part::Pubsub => pubsub::measure(&args),
         };
         match done {
             Ok(more) => missed.extend(more),

@@ -64,6 +64,11 @@ const HELP: &[&str] = &[
 /// PING [message]
 pub fn ping(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     match args.len() {
+        1 | 2 if ctx.caller.subscribed && !ctx.out.resp3() => {
+            ctx.out.array(2);
+            ctx.out.bulk(b"pong");
+            ctx.out.bulk(args.get(1).unwrap_or_default());
+        }
         1 => ctx.out.raw(b"+PONG\r\n"),
         2 => ctx.out.bulk(args.at(1)),
         _ => return Err(arity("ping")),

@@ -117,6 +117,8 @@ pub struct Caller {
     pub no_evict: bool,
     pub no_touch: bool,
     pub readonly: bool,
+    /// It listens to channels.
+    pub subscribed: bool,
     /// The client came through a front door, which is no node.
     pub front_door: bool,
     /// The address of ours that the client connected to, without the port.

@@ -22,6 +22,7 @@ pub mod latency;
 pub mod list;
 pub mod memory;
 pub mod migrate;
+pub mod pubsub;
 pub mod rdb;
 pub mod sampling;
 pub mod save;

@@ -2,6 +2,7 @@
 
 use super::ctx::Ctx;
 use super::error::Done;
+use super::host::Kind;
 use crate::resp::Args;
 
 /// Executes a command: writes its reply to `ctx.out`, or returns the error to be written instead.
@@ -53,6 +54,11 @@ pub enum Verb {
     /// SYNC and PSYNC.
     Sync,
     Wait,
+    /// SUBSCRIBE, PSUBSCRIBE and SSUBSCRIBE, and what ends them. Of shard channels, the kind is `Sharded` here.
+    Subscribe(Kind),
+    Unsubscribe(Kind),
+    /// PUBLISH and SPUBLISH.
+    Publish(Kind),
 }
 
 /// How a front door finds the shard, or the shards, for a command.
@@ -65,6 +71,8 @@ pub enum Route {
     /// The shard of its client, which borrows what it needs of others; and the command before it counts
     /// (WATCH; MULTI after ASKING).
     Home,
+    /// The shard of its client, where the shard channels that it names are this host's, or this node's.
+    Channels,
     /// As `Keys`, each owner for its own; the client waits until all have answered (MIGRATE).
     Away,
     /// Split by owner (keys every `step` arguments), replies joined.

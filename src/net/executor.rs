@@ -33,7 +33,7 @@ use crate::limits;
 use crate::session::Door;
 use crate::shard::mail::Mail;
 use crate::shard::moving::LinkEvent;
-use crate::shard::plane::Question;
+use crate::shard::plane::{Publication, Question};
 use crate::shard::snapshot::FileOrder;
 use crate::shard::{Input, Setup, Shard};
 use crate::store::Garbage;
@@ -647,12 +647,16 @@ impl Core {
             };
             self.unsent.push_back(bus::Mail::Command { local, command, reply: Box::new(answer) });
         }
+        for Publication { local, channel, message, sharded } in self.shard.take_publications() {
+            self.unsent.push_back(bus::Mail::Publish { local, channel, message, sharded });
+        }
         while let Some(mail) = self.unsent.pop_front() {
             if let Err(mail) = plane.mailbox.send(mail) {
                 self.unsent.push_front(mail);
                 break;
             }
         }
+        self.shard.note_plane_behind(!self.unsent.is_empty());
     }
 
     /// Tells the plane that this core is well. A plane that is far behind has older heartbeats to read.

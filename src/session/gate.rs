@@ -2,7 +2,7 @@
 
 use super::state::Session;
 use crate::command::error::ErrReply;
-use crate::command::spec::{Spec, flag};
+use crate::command::spec::{Run, Spec, Verb, flag};
 
 /// What the gate asks besides the session. Kept up to date by the shard.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +63,23 @@ pub fn may_run(c: &Conditions, spec: &Spec) -> Result<(), ErrReply> {
         return Err(CUT_OFF);
     }
     Ok(())
+}
+
+/// What a client may do that listens only. To be asked before [`admit`].
+#[cold]
+pub fn admit_listener(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrReply> {
+    admit(c, session, spec)?;
+    let ends_it =
+        matches!(spec.run, Run::Above(Verb::Subscribe(_) | Verb::Unsubscribe(_) | Verb::Quit | Verb::Reset));
+    if !session.is_listening_only() || ends_it || spec.name == "ping" {
+        return Ok(());
+    }
+    let code = if spec.name == "exec" { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+    Err(ErrReply::owned(format!(
+        "{code} Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+         this context",
+        spec.name
+    )))
 }
 
 /// Refuses or lets pass. The command exists and its arguments number right.

@@ -3,7 +3,7 @@
 //! [`state`] is what is known of it; [`gate`] decides in order whether a command may run at all;
 //! [`route`] says where it runs, as a pure function over an immutable view; [`pipeline`] keeps
 //! replies in the order of the requests, whatever core answers first; [`multi`] holds what waits for EXEC,
-//! [`blocked`] what waits for a key.
+//! [`blocked`] what waits for a key, [`subscriptions`] what it listens to.
 
 pub mod blocked;
 pub mod gate;
@@ -11,7 +11,9 @@ pub mod multi;
 pub mod pipeline;
 pub mod route;
 pub mod state;
+pub mod subscriptions;
 
 pub use multi::Multi;
 pub use pipeline::Pipeline;
 pub use state::{Door, Hold, Mode, ReplyMode, Session, Watched};
+pub use subscriptions::Subscriptions;

@@ -1,7 +1,7 @@
 //! The state of one client.
 
 use super::blocked::Blocked;
-use super::{Multi, Pipeline};
+use super::{Multi, Pipeline, Subscriptions};
 use crate::command::ctx::Caller;
 use crate::command::spec::Spec;
 use crate::limits::{OUTPUT_HIGH, OUTPUT_LOW, PIPELINE};
@@ -33,7 +33,7 @@ pub enum Mode {
     /// They run.
     #[default]
     Plain,
-    /// They are looked at first: it is in MULTI.
+    /// They are looked at first: it is in MULTI, or in a mode in which not all are allowed.
     Apart,
     /// They are not executed: it is closed when all output is sent.
     Closing,
@@ -94,6 +94,8 @@ pub struct Session {
     /// There is one from MULTI to EXEC.
     pub multi: Option<Box<Multi>>,
     pub watched: Vec<Watched>,
+    /// There is one as long as it listens to anything.
+    pub subs: Option<Box<Subscriptions>>,
     /// There is one while it waits for a key, and how often it has done so.
     pub blocked: Option<Box<Blocked>>,
     pub waits: u32,
@@ -126,6 +128,40 @@ impl Session {
     #[inline]
     pub fn is_closing(&self) -> bool {
         self.mode == Mode::Closing
+    }
+
+    /// Whether most commands are refused to it: it listens, and in RESP2 what it hears could not be told
+    /// from replies.
+    pub fn is_listening_only(&self) -> bool {
+        self.caller.subscribed && !self.caller.resp3
+    }
+
+    /// To be called when MULTI, what it listens to or its protocol has changed.
+    pub fn settle_mode(&mut self) {
+        self.subs.take_if(|subs| subs.is_empty());
+        self.caller.subscribed = self.subs.is_some();
+        if !self.is_closing() {
+            let apart = self.multi.is_some() || self.is_listening_only();
+            self.mode = if apart { Mode::Apart } else { Mode::Plain };
+        }
+    }
+
+    /// Gives it what it did not ask for, behind its replies and whatever CLIENT REPLY says. `frame` is a
+    /// push as RESP3 has it; in RESP2 it is an array.
+    #[inline]
+    pub fn push(&mut self, frame: &[u8]) {
+        if self.is_closing() {
+            return;
+        }
+        let head = if self.caller.resp3 { b">" } else { b"*" };
+        if self.pipeline.is_empty() {
+            self.out.reserve(frame.len());
+            self.out.extend_from_slice(head);
+            self.out.extend_from_slice(&frame[1..]);
+        } else {
+            self.pipeline.append(head);
+            self.pipeline.append(&frame[1..]);
+        }
     }
 
     /// Bytes that wait for this client to read them.
@@ -187,6 +223,7 @@ impl Session {
             + self.pipeline.bytes()
             + self.multi.as_ref().map_or(0, |multi| multi.memory())
             + self.blocked.as_ref().map_or(0, |blocked| blocked.memory())
+            + self.subs.as_ref().map_or(0, |subs| subs.memory())
             + self.watched.iter().map(|w| size_of::<Watched>() + w.key.len()).sum::<usize>()
     }
 }

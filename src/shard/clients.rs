@@ -89,6 +89,7 @@ impl Shard {
             in_order: false,
             mode: Mode::Plain,
             multi: None,
+            subs: None,
             watched: Vec::new(),
             blocked: None,
             waits: 0,
@@ -116,6 +117,7 @@ impl Shard {
     pub fn close(&mut self, client: u32) {
         self.unwatch(client);
         self.unblock(client);
+        self.stop_listening_at_all(client);
         if let Some(place) = self.clients.places.get_mut(client as usize)
             && place.take().is_some()
         {

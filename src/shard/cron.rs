@@ -2,9 +2,9 @@
 
 use super::{Now, Shard};
 use crate::config::Config;
-use crate::config::types::MaxmemoryPolicy;
+use crate::config::types::{MaxmemoryPolicy, OutputLimit};
 use crate::limits::EXPIRE_STEP;
-use crate::session::Hold;
+use crate::session::{Hold, Session};
 use crate::store::{Expiry, Garbage, Policy};
 use std::sync::atomic::Ordering;
 
@@ -20,6 +20,12 @@ pub(super) fn policy(conf: &Config) -> Policy {
         MaxmemoryPolicy::VolatileRandom => Policy::VolatileRandom,
         MaxmemoryPolicy::VolatileTtl => Policy::VolatileTtl,
     }
+}
+
+/// How much a client may have unread.
+pub(super) fn output_limit(session: &Session, conf: &Config) -> OutputLimit {
+    let limits = &conf.client_output_buffer_limit;
+    if session.caller.subscribed { limits.pubsub } else { limits.normal }
 }
 
 impl Shard {
@@ -61,6 +67,8 @@ impl Shard {
             self.garbage.extend(garbage);
         }
         self.publish_keys();
+        self.send_messages();
+        self.release_held_back();
         self.end_replication();
     }
 
@@ -113,20 +121,16 @@ impl Shard {
         }
     }
 
-    /// `timeout`, and `client-output-buffer-limit` of normal clients.
+    /// `timeout`, and `client-output-buffer-limit`; replicas have rules of their own.
     fn drop_idle_clients(&mut self) {
         let now = self.now.ms();
         let timeout = self.conf.timeout as u64 * 1000;
-        let limit = self.conf.client_output_buffer_limit.normal;
-        let mut doomed = Vec::new();
+        let (mut idle, mut overflown) = (Vec::new(), Vec::new());
         for (client, session) in self.clients.iter_mut() {
             if self.repl.primary.is_replica(client) {
                 continue;
             }
-            let idle = match session.hold {
-                Hold::Blocked => 0,
-                _ => now.saturating_sub(session.last_ms),
-            };
+            let limit = output_limit(session, &self.conf);
             let output = session.output() as u64;
             session.soft_since = match session.soft_since {
                 _ if limit.soft == 0 || output <= limit.soft => None,
@@ -134,11 +138,25 @@ impl Shard {
                 None => Some(now),
             };
             let soft = session.soft_since.is_some_and(|s| now - s >= limit.soft_seconds as u64 * 1000);
-            if (timeout > 0 && idle > timeout) || (limit.hard > 0 && output > limit.hard) || soft {
-                doomed.push(client);
+            let waits = session.hold == Hold::Blocked || session.caller.subscribed;
+            if (limit.hard > 0 && output > limit.hard) || soft {
+                overflown.push(client);
+            } else if timeout > 0 && !waits && now.saturating_sub(session.last_ms) > timeout {
+                idle.push(client);
             }
         }
-        for client in doomed {
+        overflown.into_iter().for_each(|client| self.cut_off(client));
+        idle.into_iter().for_each(|client| self.throw_out(client));
+    }
+
+    /// Closes a client that has read too little of what it got.
+    pub(super) fn cut_off(&mut self, client: u32) {
+        if let Some(session) = self.clients.get(client).filter(|session| !session.killed) {
+            tracing::warn!(
+                "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                session.caller.id,
+                session.addr
+            );
             self.throw_out(client);
         }
     }

@@ -9,7 +9,7 @@ use crate::command::table;
 use crate::resp::{Args, Reply};
 use crate::session::gate;
 use crate::session::route::{self, Verdict, Visitor};
-use crate::session::{Hold, Mode, ReplyMode, Session};
+use crate::session::{Door, Hold, Mode, ReplyMode, Session};
 use crate::slot::key_slot;
 use crate::store::Key;
 
@@ -64,6 +64,19 @@ impl Shard {
                 self.hang_up(q.client);
             }
         }
+    }
+
+    /// A command of a client that is in MULTI, or in a mode in which not all are allowed.
+    #[cold]
+    fn admit_apart(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey, bytes: &[u8]) {
+        let session = self.clients.get(client).expect("the caller looked it up");
+        if session.multi.is_some() {
+            return self.admit_queued(client, spec, args, key, bytes);
+        }
+        if let Err(error) = gate::admit_listener(&self.conditions, session, spec) {
+            return self.reject(client, spec, &error);
+        }
+        self.admit(client, spec, args, key, bytes);
     }
 
     /// Holds a client's command, sent as `bytes`, until CLIENT PAUSE is over.
@@ -154,6 +167,7 @@ impl Shard {
             Route::Local => Verdict::Here,
             Route::All(_) => self.route_all(client),
             Route::Cursor => self.route_cursor(client, args),
+            Route::Channels => self.route_channels(client, spec, args, before),
             Route::Home => self.route_home(client, spec, args, before),
             Route::Keys | Route::Away | Route::Split { .. } if key.arg == 0 => Verdict::Here,
             Route::Keys
@@ -187,6 +201,33 @@ impl Shard {
         match route::of_slots(self.at, &self.view, visitor(session, spec, before), slots) {
             Verdict::Sibling(_) | Verdict::Ask(_) => Verdict::Crossing,
             verdict => verdict,
+        }
+    }
+
+    /// Where a command about shard channels runs: with its client, if the channels are of this node, or at
+    /// the front door of this host.
+    #[cold]
+    fn route_channels(
+        &mut self,
+        client: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        before: Option<&'static Spec>,
+    ) -> Verdict {
+        let session = self.clients.get(client).expect("the caller looked it up");
+        let who = visitor(session, spec, before);
+        let mut slots = channels_of(spec, args).map(key_slot);
+        let verdict = match session.door {
+            Door::Own => route::of_slots(self.at, &self.view, who, slots),
+            Door::Front => {
+                let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
+                let of = |slot| route::of_slot(self.at, &self.view, who, slot);
+                slots.find_map(|slot| Some(of(slot)).filter(refused)).unwrap_or(Verdict::Here)
+            }
+        };
+        match verdict {
+            Verdict::Refused(error) => Verdict::Refused(error),
+            _ => Verdict::Here,
         }
     }
 
@@ -350,6 +391,16 @@ impl Shard {
             Shard::list(&mut self.news, client, session);
         }
     }
+}
+
+/// The shard channels that a command names.
+pub(super) fn channels_of<'a>(spec: &Spec, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + Clone {
+    let end = match spec.route {
+        Route::Channels if spec.legacy.last < 0 => args.len(),
+        Route::Channels => args.len().min(2),
+        _ => 1,
+    };
+    (1..end).map(move |i| args.at(i))
 }
 
 /// A client of this shard, to the router.

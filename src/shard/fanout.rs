@@ -424,6 +424,7 @@ impl Shard {
             Mail::Forget { who, waits, keys } => self.forget(who, waits, keys),
             Mail::Ready { who, ready, tables } => self.take_ready(from, who, &ready, tables),
             Mail::Wake { who } => self.wake(who),
+            Mail::Heard(messages) => self.heard(messages),
             // the turn's end makes room
             Mail::Crowded => {}
             Mail::Replies(batch) => {

@@ -82,6 +82,7 @@ impl Shard {
         self.at.calm = !self.at.cluster || view.is_calm(self.at.me);
         let before = std::mem::replace(&mut self.view, view);
         self.note_copies();
+        self.drop_lost_channels();
         let hands_off = self.view.handoff.era > self.handoffs.era;
         if self.is_logged() {
             self.claim_changes(&before, hands_off);

@@ -137,7 +137,7 @@ impl Shard {
             Route::Local => {
                 spec.has(flag::WRITE | flag::READONLY) || matches!(spec.run, Run::Above(Verb::Plane))
             }
-            Route::Keys | Route::Home | Route::Away | Route::Split { .. } => {
+            Route::Keys | Route::Home | Route::Channels | Route::Away | Route::Split { .. } => {
                 let keys = table::keys_of(spec, args);
                 keys.iter().any(|k| self.loans.lent.contains(&key_slot(args.at(k.index))))
             }

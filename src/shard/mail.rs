@@ -4,6 +4,7 @@
 //! replies into the same box and sends it back, so the request's memory returns to its own core.
 
 use super::bounce::Bounced;
+use super::pubsub::Message;
 use super::replay::Rank;
 use super::stream::Stream;
 use crate::cluster::view::View;
@@ -72,6 +73,8 @@ pub enum Mail {
     Wake {
         who: ClientRef,
     },
+    /// What the sender's clients have published, for the receiver's that listen.
+    Heard(Vec<Message>),
     /// The host is above `maxmemory`, and the receiver has keys that may go.
     Crowded,
 }

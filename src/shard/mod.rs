@@ -9,6 +9,7 @@
 //! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
 //!   `loan` lends slots to a command that spans shards; `handoff` gives them away for good.
 //! - `blocked` serves clients that wait for a key.
+//! - `pubsub` is who listens to channels, and what they hear.
 //! - `transact` is MULTI, EXEC and WATCH.
 //! - `answer` executes siblings' commands, or puts them off; `bounce` is about those that go back.
 //! - [`moving`]: MIGRATE, keys that leave for another host while the shard goes on.
@@ -41,6 +42,7 @@ pub mod moving;
 mod others;
 pub mod plane;
 mod pressure;
+mod pubsub;
 pub mod replay;
 pub mod replication;
 mod saving;
@@ -188,6 +190,7 @@ pub struct Shard {
     /// Some commands have to wait for what is lent or on its way: see [`Shard::note_withheld`].
     withholds: bool,
     waits: blocked::Waits,
+    pubsub: pubsub::PubSub,
     /// A transaction is being executed.
     in_exec: bool,
     /// The only shard of a standalone server, and nothing is withheld: every command simply runs.
@@ -257,6 +260,7 @@ impl Shard {
             moves: moving::Moves::default(),
             withholds: false,
             waits: blocked::Waits::default(),
+            pubsub: pubsub::PubSub::default(),
             in_exec: false,
             simple: false,
             stream: stream::Stream::default(),

@@ -219,7 +219,7 @@ impl Shard {
             return false;
         }
         match spec.route {
-            Route::Keys | Route::Home | Route::Away | Route::Split { .. } => {
+            Route::Keys | Route::Home | Route::Channels | Route::Away | Route::Split { .. } => {
                 table::keys_of(spec, args).iter().any(|k| self.moves.keys.contains(args.at(k.index)))
             }
             Route::Local | Route::All(_) | Route::Cursor => true,

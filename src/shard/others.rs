@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::command::ctx::Caller;
 use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX, subcommand_syntax};
+use crate::command::host::Kind as Listens;
 use crate::command::spec::Verb;
 use crate::resp::{Args, Reply};
 use crate::session::{Hold, Session};
@@ -29,6 +30,7 @@ impl Shard {
             Verb::ClientPause => self.client_pause(args, out),
             Verb::ClientUnpause => self.client_unpause(out),
             Verb::ClientUnblock => self.client_unblock(args, out),
+            Verb::Publish(kind) => self.publish_from_primary(kind, args, out),
             _ => unreachable!("{verb:?} is no business of other shards"),
         }
     }
@@ -157,6 +159,7 @@ impl Shard {
         let mut flags = String::new();
         for (yes, flag) in [
             (s.replica, 'S'),
+            (caller.subscribed, 'P'),
             (s.multi.is_some(), 'x'),
             (s.hold == Hold::Blocked, 'b'),
             (self.is_watch_dirty(client, s), 'd'),
@@ -171,10 +174,11 @@ impl Shard {
         let flags = if flags.is_empty() { "N" } else { &flags };
         let unread = s.pending.len() + s.held.len();
         let spare = s.pending.capacity() + s.held.capacity() - unread;
+        let listens = |kind| s.subs.as_ref().map_or(0, |subs| subs.len(kind));
         let events = if s.in_flight > 0 { "rw" } else { "r" };
         writeln!(
             out,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} \
              multi={} qbuf={unread} qbuf-free={spare} argv-mem={argv} multi-mem={} rbs={} rbp={} obl={} oll={} \
              omem={} tot-mem={} events={events} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
             caller.id,
@@ -185,6 +189,9 @@ impl Shard {
             now_ms.saturating_sub(s.created_ms) / 1000,
             now_ms.saturating_sub(s.last_ms) / 1000,
             caller.db,
+            listens(Listens::Channel),
+            listens(Listens::Pattern),
+            listens(Listens::Sharded),
             s.multi.as_ref().map_or(-1, |multi| multi.commands.len() as i64),
             s.multi.as_ref().map_or(0, |multi| multi.bytes()),
             s.out.capacity(),
@@ -226,7 +233,11 @@ impl Kind {
     }
 
     fn of(session: &Session) -> Kind {
-        if session.replica { Kind::Replica } else { Kind::Normal }
+        match session {
+            _ if session.replica => Kind::Replica,
+            _ if session.caller.subscribed => Kind::PubSub,
+            _ => Kind::Normal,
+        }
     }
 }
 

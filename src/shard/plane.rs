@@ -11,6 +11,7 @@ use crate::cluster::view::View;
 use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Spec};
 use crate::command::table;
+use crate::limits::UNHEARD;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::route::{self, Found, Verdict, Visitor};
@@ -18,6 +19,7 @@ use crate::session::{Door, Hold};
 use crate::slot::{SLOTS, Slot, key_slot};
 use crate::store::{Clock, Db};
 use crate::util::num::parse_i64;
+use bytes::Bytes;
 use std::sync::Arc;
 
 const DISABLED: ErrReply = ErrReply::new("ERR This instance has cluster support disabled");
@@ -26,6 +28,16 @@ const DISABLED: ErrReply = ErrReply::new("ERR This instance has cluster support 
 pub struct Question {
     pub ticket: Ticket,
     pub command: Command,
+}
+
+/// What clients have published, between a shard and other hosts.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The shard whose node says it.
+    pub local: usize,
+    pub channel: Bytes,
+    pub message: Bytes,
+    pub sharded: bool,
 }
 
 /// What the plane says to a [`Question`].
@@ -60,8 +72,25 @@ pub struct Letters {
     pub source: Option<Option<Source>>,
     /// Writes are on hold until then, in unix ms, or no more.
     pub pause: Option<Option<u64>>,
+    /// What other hosts' clients have published, and how many bytes that is.
+    pub heard: Vec<Publication>,
+    pub heard_bytes: u64,
     /// To questions, in the order of the answers.
     pub answers: Vec<Answered>,
+}
+
+impl Letters {
+    /// A message of another host. Of a shard that does not keep up, what it has to hear is bounded:
+    /// nobody is promised that messages arrive.
+    fn hear(&mut self, publication: Publication) {
+        if self.heard_bytes > UNHEARD {
+            return tracing::warn!(
+                "A shard does not keep up with what other hosts publish: a message is lost"
+            );
+        }
+        self.heard_bytes += (publication.channel.len() + publication.message.len()) as u64;
+        self.heard.push(publication);
+    }
 }
 
 /// Lays one of the plane's effects into the letters of the shards that it is for: `put` is given a
@@ -73,8 +102,10 @@ pub fn deliver(effect: Effect, mut put: impl FnMut(usize, &dyn Fn(&mut Letters))
         }
         Effect::DeleteSlots { local, slots } => put(local, &|letters| letters.lost.unite(&slots)),
         Effect::Flush { local } => put(local, &|letters| letters.flush = true),
-        // no shard has subscribers, and no client could be told: the bus counts what came
-        Effect::Deliver { .. } => {}
+        Effect::Deliver { local, channel, message, sharded } => {
+            let heard = Publication { local, channel, message, sharded };
+            put(local, &|letters| letters.hear(heard.clone()));
+        }
         Effect::Replicate { local, of } => put(local, &|letters| letters.source = Some(of.clone())),
         Effect::PauseWrites { local, until } => put(local, &|letters| letters.pause = Some(Some(until))),
         Effect::ResumeWrites { local } => put(local, &|letters| letters.pause = Some(None)),
@@ -88,6 +119,7 @@ pub fn deliver(effect: Effect, mut put: impl FnMut(usize, &dyn Fn(&mut Letters))
 #[derive(Default)]
 pub(super) struct Correspondence {
     pub(super) questions: Vec<Question>,
+    pub(super) publications: Vec<Publication>,
     /// Lost slots whose keys are still to go.
     lost: SlotSet,
 }
@@ -115,10 +147,15 @@ impl Shard {
         self.plane.questions.drain(..)
     }
 
-    /// Whether [`Shard::take_questions`] has any.
+    /// What clients have published for other hosts since the last call.
+    pub fn take_publications(&mut self) -> impl Iterator<Item = Publication> + '_ {
+        self.plane.publications.drain(..)
+    }
+
+    /// Whether the plane is to be told anything.
     #[inline]
     pub fn has_questions(&self) -> bool {
-        !self.plane.questions.is_empty()
+        !self.plane.questions.is_empty() || !self.plane.publications.is_empty()
     }
 
     /// Takes up what the plane has decided: the view first, for the answers are true in it.
@@ -143,6 +180,7 @@ impl Shard {
             self.stand_still(until);
         }
         self.drop_lost_slots();
+        letters.heard.into_iter().for_each(|publication| self.publish_from_bus(publication));
         letters.answers.into_iter().for_each(|answered| self.hear(answered));
         self.resume_clients();
         self.end_turn();

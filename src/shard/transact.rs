@@ -8,7 +8,7 @@
 //! watch, too. A client that gives up what it watches has others' shards told ([`Mail::Forget`]), and
 //! whoever gets that passes it on to where the slot is.
 
-use super::execute::visitor;
+use super::execute::{channels_of, visitor};
 use super::loan::{Wanted, needs_everything};
 use super::mail::Mail;
 use super::{FirstKey, Shard};
@@ -19,7 +19,7 @@ use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::multi::{Multi, Waiting};
 use crate::session::route::{self, Verdict};
-use crate::session::{Door, Mode, ReplyMode, Session, Watched, gate};
+use crate::session::{Door, ReplyMode, Session, Watched, gate};
 use crate::slot::{Slot, key_slot};
 use crate::store::{ClientRef, Key, Look};
 
@@ -36,7 +36,7 @@ const ASKING: &[u8] = b"asking";
 impl Shard {
     /// A command of a client in MULTI: it is queued, or one of the few that run at once.
     #[cold]
-    pub(super) fn admit_apart(
+    pub(super) fn admit_queued(
         &mut self,
         client: u32,
         spec: &'static Spec,
@@ -195,7 +195,11 @@ impl Shard {
         let written = multi.commands.iter().map(|c| c.spec).find(|spec| spec.has(flag::WRITE));
         let who = visitor(session, written.unwrap_or(spec), before);
         let keys: Vec<&[u8]> = keys_of(multi).collect();
-        let slots: Vec<Slot> = keys.iter().map(|key| key_slot(key)).collect();
+        let mut slots: Vec<Slot> = keys.iter().map(|key| key_slot(key)).collect();
+        if session.door == Door::Own {
+            let channels = multi.commands.iter().flat_map(|c| channels_of(c.spec, c.args.as_args()));
+            slots.extend(channels.map(key_slot));
+        }
         let verdict = match route::of_slots(self.at, &self.view, who, slots) {
             Verdict::Open(slot) => {
                 let found =
@@ -241,7 +245,7 @@ impl Shard {
             Verb::Multi => {
                 let asking = std::mem::take(&mut session.asking);
                 session.multi = Some(Box::new(Multi::new(asking)));
-                session.mode = Mode::Apart;
+                session.settle_mode();
             }
             Verb::Exec => return self.exec(client),
             Verb::Discard if session.multi.is_none() => return Err(DISCARD_ALONE),
@@ -311,9 +315,7 @@ impl Shard {
     fn leave_multi(&mut self, client: u32) {
         if let Some(session) = self.clients.get(client) {
             session.multi = None;
-            if session.mode == Mode::Apart {
-                session.mode = Mode::Plain;
-            }
+            session.settle_mode();
         }
     }
 

@@ -61,6 +61,9 @@ impl Shard {
             }
             Verb::Sync => self.sync(client, args),
             Verb::Wait => self.wait(client, args, &mut out),
+            Verb::Subscribe(kind) => self.subscribe(client, kind, args),
+            Verb::Unsubscribe(kind) => self.unsubscribe(client, kind, args),
+            Verb::Publish(kind) => self.publish_for(client, kind, args, &mut out),
             Verb::BgSave
             | Verb::BgRewriteAof
             | Verb::ClientKill
@@ -118,7 +121,9 @@ impl Shard {
         }
         if let Some(version) = version {
             caller.resp3 = version == 3;
+            self.session(client).settle_mode();
         }
+        let caller = &self.session(client).caller;
         let mut out = Reply::new(out, caller.resp3);
         out.map(7);
         out.bulk(b"server");
@@ -164,6 +169,7 @@ impl Shard {
     fn reset(&mut self, client: u32, out: &mut Vec<u8>) -> Done {
         let authenticated = !self.conditions.auth_required;
         self.discard_multi(client);
+        self.stop_listening_at_all(client);
         let session = self.session(client);
         if session.reply_mode == ReplyMode::Off {
             session.reply_mode = ReplyMode::On;
@@ -175,6 +181,7 @@ impl Shard {
         caller.name.clear();
         caller.readonly = false;
         caller.no_touch = false;
+        session.settle_mode();
         out.extend_from_slice(b"+RESET\r\n");
         Ok(())
     }

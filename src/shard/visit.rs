@@ -31,6 +31,7 @@ impl Shard {
             | Mail::Handoff(_)
             | Mail::Orphans { .. }
             | Mail::Kept { .. }
+            | Mail::Heard(_)
             | Mail::Crowded => false,
         }
     }

@@ -1,5 +1,6 @@
 //! What all shards of a host share and commands may read.
 
+mod audience;
 mod ending;
 mod memory;
 mod replication;
@@ -7,6 +8,7 @@ mod slow;
 mod spikes;
 mod timing;
 
+pub use audience::{Audience, Counts, KINDS, Kind, Name};
 pub use ending::{Asked, Ending};
 pub use memory::Memory;
 pub use replication::{PrimaryReport, ReplicaReport, Report};
@@ -138,6 +140,8 @@ pub struct Registers {
     pub save_rounds: AtomicU64,
     /// One a shard: when it last saved, in unix seconds; 0 not yet.
     saved: Vec<AtomicU64>,
+    /// Who listens to what.
+    pub audience: Audience,
     /// One a slot, from when the first is asked for.
     slot_rates: OnceLock<Box<[SlotRate]>>,
 }
@@ -164,7 +168,8 @@ impl Registers {
         let logs = (0..shards).map(|_| Logs::default()).collect();
         let saved = (0..shards).map(|_| AtomicU64::new(0)).collect();
         let replication = (0..shards).map(|_| Mutex::default()).collect();
-        Registers { logs, saved, replication, ..Registers::default() }
+        let audience = Audience::new(shards);
+        Registers { logs, saved, replication, audience, ..Registers::default() }
     }
 
     /// When this shard last saved.

@@ -1,11 +1,11 @@
 //! The sections' lines, in redis-server 7.0.15's order; what is ours stands where it disturbs nobody.
 //!
-//! A zero is what redis-server shows too when it has no replicas, scripts, modules, children or
-//! subscribers, which is how it is here.
+//! A zero is what redis-server shows too when it has no replicas, scripts, modules, or children,
+//! which is how it is here.
 
 use super::figures::Figures;
 use crate::command::ctx::Ctx;
-use crate::command::host::{COMPATIBLE_VERSION, ReplicaReport, Timing, VERSION};
+use crate::command::host::{COMPATIBLE_VERSION, Kind, ReplicaReport, Timing, VERSION};
 use crate::command::table;
 use crate::metrics::Metrics;
 use crate::slot::{SLOTS, Slot};
@@ -249,13 +249,11 @@ pub fn stats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("current_eviction_exceeded_time", longest(&exceeding));
     out.put("keyspace_hits", f.sum(|m| &m.hits));
     out.put("keyspace_misses", f.sum(|m| &m.misses));
-    out.zeros(&[
-        "pubsub_channels",
-        "pubsub_patterns",
-        "pubsubshard_channels",
-        "latest_fork_usec",
-        "total_forks",
-    ]);
+    let listened = |kinds: &[Kind]| ctx.host.registers.audience.distinct(kinds, &f.shards);
+    out.put("pubsub_channels", listened(&[Kind::Channel]));
+    out.put("pubsub_patterns", listened(&[Kind::Pattern]));
+    out.put("pubsubshard_channels", listened(&[Kind::Sharded, Kind::Own]));
+    out.zeros(&["latest_fork_usec", "total_forks"]);
     out.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
     out.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits"]);
     out.zeros(&["active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"]);

@@ -10,6 +10,7 @@ mod extract;
 mod hash;
 mod keys;
 mod list;
+mod pubsub;
 mod replication;
 mod row;
 mod server;
@@ -26,7 +27,7 @@ use crate::resp::Args;
 pub use extract::{KeyAt, Keys, first_key_index, has_keys, keys_of};
 use extract::{legacy_range, movable};
 
-const GROUPS: [&[Spec]; 11] = [
+const GROUPS: [&[Spec]; 12] = [
     string::ROWS,
     keys::ROWS,
     list::ROWS,
@@ -35,6 +36,7 @@ const GROUPS: [&[Spec]; 11] = [
     zset::ROWS,
     connection::ROWS,
     transactions::ROWS,
+    pubsub::ROWS,
     server::ROWS,
     cluster::ROWS,
     replication::ROWS,
@@ -133,7 +135,7 @@ struct Entry {
     id: u16,
 }
 
-const INDEX_BITS: u32 = 9;
+const INDEX_BITS: u32 = 10;
 const INDEX_SIZE: usize = 1 << INDEX_BITS;
 const _: () = assert!(COMMANDS * 2 <= INDEX_SIZE, "a sparse index probes once");
 

@@ -4,7 +4,7 @@
 //! received, so that a stream which breaks off there goes on before the MULTI.
 
 use crate::command::ctx::Caller;
-use crate::command::spec::{Run, Spec};
+use crate::command::spec::{Run, Spec, Verb};
 use crate::command::table;
 use crate::limits::BATCH;
 use crate::resp::args::OwnedArgs;
@@ -119,8 +119,9 @@ fn word(args: Args<'_>) -> Result<Word, String> {
         b"exec" if single => Word::Exec,
         b"ping" => Word::Nothing,
         b"replconf" if args.is(1, "getack") => Word::GetAck,
-        b"replconf" | b"publish" | b"spublish" => Word::Nothing,
+        b"replconf" => Word::Nothing,
         _ => match table::resolve(args) {
+            Ok(spec) if matches!(spec.run, Run::Above(Verb::Publish(_))) => Word::Command(spec),
             Ok(spec) if matches!(spec.run, Run::Above(_)) => Word::Nothing,
             Ok(spec) => Word::Command(spec),
             // going on without it, the data would be another than the primary's

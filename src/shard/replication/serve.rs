@@ -173,6 +173,12 @@ impl Shard {
         self.pump_readers();
     }
 
+    /// What is for replicas but for no log; behind [`Shard::feed_replicas`].
+    pub(in crate::shard) fn feed_replicas_only(&mut self, bytes: &[u8]) {
+        self.repl.primary.feed(bytes);
+        self.pump_readers();
+    }
+
     /// Gives those who read the stream what they have not got.
     pub(super) fn pump_readers(&mut self) {
         let mut readers = std::mem::take(&mut self.repl.readers);
