@@ -9,11 +9,11 @@ mod outside;
 
 use std::net::TcpStream;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use outside::load::{Load, Outcome, Until, fill};
+use outside::load::{Load, Outcome, fill};
+use outside::overwrite::{Watch, Writer};
 use outside::server::{Kind, Mode, Server, ask, ask_on};
 use outside::{key, resp, thousands};
 
@@ -49,8 +49,6 @@ struct Args {
 /// Bounds: memory at the peak, and p99.9, over those without a save.
 const MEMORY: f64 = 1.10;
 const LATENCY: f64 = 1.5;
-/// A load is interrupted so often, to see whether the save is over.
-const SLICE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(120);
 const MIB: f64 = (1 << 20) as f64;
 
@@ -161,7 +159,7 @@ fn measure(args: &Args, kind: Kind) -> Result<Round, String> {
 }
 
 fn round(args: &Args, server: &Server, load: &mut Load) -> Result<Round, String> {
-    let mut writer = Writer::new(args);
+    let mut writer = Writer::new(args.keys, args.value, args.pipeline);
     let before = writer.run(load, |written, _| Ok(written >= args.keys))?;
     let resident = server.resident() as f64;
     let mut line = TcpStream::connect(("127.0.0.1", server.port())).map_err(|e| e.to_string())?;
@@ -179,7 +177,7 @@ fn round(args: &Args, server: &Server, load: &mut Load) -> Result<Round, String>
         } else {
             Err(format!("BGSAVE: {said}"))
         };
-        watch.over.store(true, Relaxed);
+        watch.end();
         (with, began.elapsed().as_secs_f64())
     });
     let with = with?;
@@ -194,74 +192,11 @@ fn round(args: &Args, server: &Server, load: &mut Load) -> Result<Round, String>
         p99: [us(&before, 0.99), us(&with, 0.99)],
         p999: [us(&before, 0.999), us(&with, 0.999)],
         longest: [us(&before, 1.0), us(&with, 1.0)],
-        resident: [resident, watch.most.load(Relaxed) as f64 + copied],
+        resident: [resident, watch.most() as f64 + copied],
         took,
         overwritten: with.replies as f64 / args.keys as f64,
         errors: before.errors + with.errors,
     })
-}
-
-/// Looks at a server's memory now and then.
-#[derive(Default)]
-struct Watch {
-    over: AtomicBool,
-    most: AtomicU64,
-}
-
-impl Watch {
-    fn look(&self, server: &Server) {
-        while !self.over.load(Relaxed) {
-            self.most.fetch_max(server.resident(), Relaxed);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-/// Overwrites the keys, each once before any twice, in an order without neighbours.
-struct Writer {
-    keys: u64,
-    stride: u64,
-    next: u64,
-    value: Vec<u8>,
-    pipeline: usize,
-}
-
-impl Writer {
-    fn new(args: &Args) -> Writer {
-        // prime to any number of keys that it does not divide
-        let stride = 2_654_435_761 % args.keys;
-        let stride = (stride..).find(|&s| gcd(s, args.keys) == 1).unwrap_or(1);
-        Writer { keys: args.keys, stride, next: 0, value: vec![b'y'; args.value], pipeline: args.pipeline }
-    }
-
-    /// Slices of a closed loop until `enough` says so of the requests made and the time taken.
-    fn run(
-        &mut self,
-        load: &mut Load,
-        mut enough: impl FnMut(u64, Duration) -> Result<bool, String>,
-    ) -> Result<Outcome, String> {
-        let begin = Instant::now();
-        let mut all = Outcome::new(begin);
-        let mut took = Duration::ZERO;
-        loop {
-            let mut make = |out: &mut Vec<u8>| {
-                self.next = (self.next + self.stride) % self.keys;
-                resp::put(out, &[b"SET", &key(self.next), &self.value]);
-            };
-            let slice = load.closed(self.pipeline, Until::Time(Instant::now() + SLICE), &mut make);
-            let slice = slice.map_err(|e| e.to_string())?;
-            took += slice.took;
-            all.join(&slice);
-            all.took = took;
-            if enough(all.replies, begin.elapsed())? {
-                return Ok(all);
-            }
-        }
-    }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 fn persistence(line: &mut TcpStream) -> Result<String, String> {

@@ -172,9 +172,10 @@ pub struct Metrics {
     pub saving: Saving,
     /// Per second, of late: commands, bytes in, bytes out.
     pub rates: [Counter; 3],
-    /// Bytes of the keyspace, and of the clients' buffers.
+    /// Bytes of the keyspace, of the clients' buffers, and of what is kept of the stream to replicas.
     pub data_bytes: Counter,
     pub client_bytes: Counter,
+    pub stream_bytes: Counter,
     /// Time above `maxmemory`, and since when if it is so now, both in ms.
     pub exceeded_ms: Counter,
     pub exceeding_since: Counter,

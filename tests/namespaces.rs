@@ -5,27 +5,15 @@
 
 mod common;
 
-use common::ports::Ports;
+use common::namespaces::{Net, in_namespaces};
 use common::server::{TempDir, read_log, run, shoal_bin, spawn};
 use common::wait_for;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Set for the run inside the namespace, where this test is the first process.
-const INSIDE: &str = "SHOAL_TEST_NAMESPACE";
-/// Makes a namespace with an address, and stays: `$1` its number. Prints its process id.
-const MAKE_NAMESPACE: &str = "
-    unshare -n sleep 300 </dev/null >/dev/null 2>&1 & held=$!
-    until [ \"$(readlink /proc/$held/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.05; done
-    ip link add shoal$1 type veth peer name eth0 netns $held && ip link set shoal$1 master shoal0 up &&
-    nsenter -t $held -n sh -c \"ip link set lo up && ip addr add 10.77.0.$1/24 dev eth0 && ip link set eth0 up\" &&
-    echo $held";
-const MAKE_BRIDGE: &str = "
-    ip link set lo up && ip link add shoal0 type bridge && ip addr add 10.77.0.254/24 dev shoal0 &&
-    ip link set shoal0 up";
 /// Sets and gets by redis-py until a file appears, a hundred times at least; every answer is checked.
 const CLIENT: &str = "
 import os, sys, redis
@@ -36,60 +24,6 @@ while n < 100 or not os.path.exists(sys.argv[3]):
     assert r.get(f'key:{n % 5000}') == str(n).encode()
     n += 1
 ";
-
-/// Where hosts live: the address of each, and what leads into its namespace.
-struct Net {
-    addresses: Vec<String>,
-    doors: Vec<Option<String>>,
-    base: u16,
-    _ports: Option<Ports>,
-}
-
-impl Net {
-    /// Inside a namespace of our own.
-    fn bridged() -> Result<Net, String> {
-        shell(MAKE_BRIDGE, "")?;
-        let numbers = ["1", "2", "3"];
-        let held = numbers.iter().map(|i| shell(MAKE_NAMESPACE, i)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Net {
-            addresses: numbers.iter().map(|i| format!("10.77.0.{i}")).collect(),
-            doors: held.into_iter().map(|pid| Some(pid.trim().to_owned())).collect(),
-            base: 7000,
-            _ports: None,
-        })
-    }
-
-    fn loopback() -> Net {
-        let ports = Ports::take();
-        Net {
-            addresses: (1..=3).map(|i| format!("127.0.{i}.1")).collect(),
-            doors: vec![None; 3],
-            base: ports.base,
-            _ports: Some(ports),
-        }
-    }
-
-    fn node(&self, host: usize, shard: u16) -> String {
-        format!("{}:{}", self.addresses[host], self.base + 1 + shard)
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        for pid in self.doors.iter().flatten() {
-            let _ = Command::new("kill").arg(pid).status();
-        }
-    }
-}
-
-fn shell(script: &str, argument: &str) -> Result<String, String> {
-    let output = Command::new("sh").args(["-c", script, "sh", argument]).stdin(Stdio::null()).output();
-    let output = output.map_err(|e| e.to_string())?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-    }
-}
 
 /// A host of two shards, started by a configuration file of its own.
 struct Host(Child, TempDir);
@@ -105,15 +39,7 @@ impl Host {
             dir.0.display()
         );
         std::fs::write(&file, text).expect("a configuration file");
-        let mut command = match &net.doors[host] {
-            Some(pid) => {
-                let mut command = Command::new("nsenter");
-                command.args(["-t", pid, "-n"]).arg(shoal_bin());
-                command
-            }
-            None => Command::new(shoal_bin()),
-        };
-        let child = spawn(command.arg(file), &dir.0);
+        let child = spawn(net.command(host, &shoal_bin()).arg(file), &dir.0);
         let host_is_up = || (0..2).all(|shard| answers(&net.node(host, shard))).then_some(());
         assert!(wait_for(PATIENCE, host_is_up).is_some(), "{ip} does not start:\n{}", read_log(&dir.0));
         Host(child, dir)
@@ -246,26 +172,5 @@ fn three_hosts(net: &Net) {
 
 #[test]
 fn three_hosts_are_ruled_while_clients_are_at_work() {
-    if std::env::var_os(INSIDE).is_some() {
-        let net = Net::bridged().unwrap_or_else(|why| panic!("namespaces: {why}"));
-        return three_hosts(&net);
-    }
-    // whether namespaces and bridges are allowed is best seen by making them
-    let probe = format!("{MAKE_BRIDGE} && unshare -n true");
-    let ways: [&[&str]; 2] = [&["-n"], &["-rn"]];
-    let allowed = |way: &&&[&str]| {
-        let mut command = Command::new("unshare");
-        let status = command.args(**way).args(["sh", "-c", &probe]).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    };
-    let Some(way) = ways.iter().find(allowed) else {
-        eprintln!("network namespaces are refused: three hosts on loopback addresses");
-        return three_hosts(&Net::loopback());
-    };
-    eprintln!("three hosts in network namespaces of their own");
-    let mut command = Command::new("unshare");
-    command.args(*way).arg(std::env::current_exe().expect("this test"));
-    command.args(["--exact", "three_hosts_are_ruled_while_clients_are_at_work", "--nocapture"]);
-    let status = command.env(INSIDE, "1").status().expect("unshare runs");
-    assert!(status.success(), "it failed in its namespace");
+    in_namespaces("three_hosts_are_ruled_while_clients_are_at_work", three_hosts);
 }

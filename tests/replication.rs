@@ -3,19 +3,18 @@
 mod common;
 
 use common::client::Client;
+use common::members::{Member, ask, see};
+use common::ports::Ports;
 use common::proxy::Proxy;
+use common::replicas::{
+    Chance, MORE, PAIRS, PATIENCE, Writer, agree, digest, fill, follow, info, is_linked, number,
+};
 use common::server::{Server, Shape, TempDir, run};
 use common::{long, wait_for};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-const MORE: [&str; 6] =
-    ["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb"];
 
 fn shoal() -> Server {
     Server::shoal(Shape::Standalone(1), &MORE)
@@ -25,135 +24,184 @@ fn redis() -> Server {
     Server::redis_with(Shape::Standalone(1), &MORE)
 }
 
-/// One field of INFO; empty when there is none.
-fn info(client: &mut Client, field: &str) -> String {
-    let text = client.cmd("INFO everything").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.unwrap_or_default().trim().to_owned()
+fn start(kind: &str) -> Server {
+    if kind == "shoal" { shoal() } else { redis() }
 }
 
-fn number(client: &mut Client, field: &str) -> u64 {
-    info(client, field).parse().unwrap_or_else(|_| panic!("{field} is no number"))
-}
-
-/// Waits until the replica has all that the primary has, and compares.
-fn agree(what: &str, primary: &mut Client, replica: &mut Client) {
-    let both = |p: &mut Client, r: &mut Client| {
-        let up = info(r, "master_link_status") == "up";
-        let offsets = (info(p, "master_repl_offset"), info(r, "slave_repl_offset"));
-        (up && offsets.0 == offsets.1).then_some(())
-    };
-    let synced = wait_for(PATIENCE, || both(primary, replica));
-    assert!(synced.is_some(), "{what}: {}", replica.cmd("INFO replication").text());
-    let digests = (primary.cmd("DEBUG DIGEST").text(), replica.cmd("DEBUG DIGEST").text());
-    assert_eq!(digests.0, digests.1, "{what}");
-    assert_ne!(digests.0, "0".repeat(40), "{what}: there is nothing to compare");
-}
-
-fn follow(replica: &mut Client, port: u16) {
-    assert_eq!(replica.cmd(&format!("REPLICAOF 127.0.0.1 {port}")).text(), "OK");
-}
-
-/// Writes values of all types by chance, in a pipeline.
-fn write_some(client: &mut Client, seed: &mut u64, commands: usize) {
-    let mut next = |n: u64| {
-        *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (*seed >> 33) % n
-    };
-    let mut lines = String::new();
-    for i in 0..commands {
-        let (k, v) = (next(3000), next(1_000_000));
-        let line = match next(20) {
-            0..=3 => format!("SET k{k} value-{v}"),
-            4 => format!("SET k{k} {v} EX {}", 1000 + v),
-            5 => format!("DEL k{k} l{v}"),
-            6 => format!("RPUSH l{k} {v} a b {i}"),
-            7 => format!("LPOP l{k}"),
-            8 => format!("LMOVE l{k} l{} LEFT RIGHT", k / 2),
-            9 => format!("HSET h{k} f{} {v}", v % 50),
-            10 => format!("HINCRBYFLOAT h{k} n 1.{v}"),
-            11 => format!("SADD s{k} {v} m{}", v % 9),
-            12 => format!("SPOP s{k}"),
-            13 => format!("ZADD z{k} {v} m{}", v % 40),
-            14 => format!("ZPOPMIN z{k}"),
-            15 => format!("INCRBYFLOAT i{k} 0.{v}"),
-            16 => format!("EXPIRE h{k} {}", 1000 + v),
-            17 => format!("RENAME k{k} k{}", v % 3000),
-            18 => format!("SELECT {}", v % 3),
-            _ => format!("APPEND k{k} {v}"),
-        };
-        lines.push_str(&line);
-        lines.push_str("\r\n");
-    }
-    client.send(lines.as_bytes()).expect("a server that takes commands");
-    (0..commands).for_each(|_| drop(client.read().expect("a reply")));
-}
-
-/// A client that writes until it is stopped.
-struct Writer {
-    stop: Arc<AtomicBool>,
-    written: Arc<AtomicU64>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Writer {
-    fn start(port: u16, mut seed: u64) -> Writer {
-        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, count) = (stop.clone(), written.clone());
-        let thread = std::thread::spawn(move || {
-            let mut client = Client::connect(port).expect("a connection");
-            while !stopped.load(Ordering::Relaxed) {
-                write_some(&mut client, &mut seed, 50);
-                count.fetch_add(50, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        Writer { stop, written, thread }
-    }
-
-    /// Waits until so many more commands are written.
-    fn go_on(&self, commands: u64) {
-        let until = self.written.load(Ordering::Relaxed) + commands;
-        let done = || (self.written.load(Ordering::Relaxed) >= until).then_some(());
-        wait_for(PATIENCE, done).expect("a writer that gets on");
-    }
-
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("a writer without errors");
-    }
+/// How often a link is cut, and of how many keys there are before.
+fn cuts_and_keys() -> (u64, u64) {
+    if long() { (100, 1_000_000) } else { (12, 5000) }
 }
 
 /// Each copies the other under writes, is cut off in the middle of anything, and goes on where it was.
 #[test]
 fn cut_and_rejoined_they_agree() {
-    let cuts = if long() { 100 } else { 12 };
-    for (n, (of, by)) in [("shoal", "redis"), ("redis", "shoal"), ("shoal", "shoal")].into_iter().enumerate()
-    {
+    let (cuts, keys) = cuts_and_keys();
+    for (n, (of, by)) in PAIRS.into_iter().enumerate() {
         let what = format!("{by} as replica of {of}");
-        let start = |kind| if kind == "shoal" { shoal() } else { redis() };
         let (primary, replica) = (start(of), start(by));
         let (mut p, mut r) = (primary.client(), replica.client());
-        let mut seed = 7 + n as u64;
-        write_some(&mut p, &mut seed, 5000);
+        let mut chance = Chance::new(7 + n as u64);
+        fill(&mut p, keys);
+        chance.write(&mut p, 5000);
         // what was there before does not survive
         r.cmd("SET left over");
         let proxy = Proxy::before(primary.port());
-        let writer = Writer::start(primary.port(), seed);
+        let writer = Writer::start(primary.port(), chance);
         follow(&mut r, proxy.port);
-        let up = |r: &mut Client| (info(r, "master_link_status") == "up").then_some(());
-        wait_for(PATIENCE, || up(&mut r)).expect("a link that comes up");
+        wait_for(PATIENCE, || is_linked(&mut r)).expect("a link that comes up");
         for _ in 0..cuts {
             writer.go_on(200);
             proxy.cut();
             writer.go_on(200);
-            wait_for(PATIENCE, || up(&mut r)).expect("a link that comes up again");
+            wait_for(PATIENCE, || is_linked(&mut r)).expect("a link that comes up again");
         }
         writer.end();
         agree(&what, &mut p, &mut r);
         assert_eq!(r.cmd("EXISTS left").text(), "0", "{what}");
         assert_eq!(number(&mut p, "sync_full"), 1, "{what}: {}", replica.log());
         assert!(number(&mut p, "sync_partial_ok") >= cuts, "{what}");
+    }
+}
+
+/// A node of a cluster.
+fn node(kind: &'static str, port: u16) -> Member {
+    let text = port.to_string();
+    let args = ["--cluster-enabled", "yes", "--port", &text, "--save", ""];
+    Member::start(
+        if kind == "shoal" { "shoal" } else { "redis-server" },
+        vec![port],
+        &[&args[..], &MORE].concat(),
+    )
+}
+
+/// The same in a cluster, where either side kills the connection.
+#[test]
+fn cut_and_rejoined_nodes_agree() {
+    let (cuts, keys) = cuts_and_keys();
+    for (n, (of, by)) in PAIRS.into_iter().enumerate() {
+        let what = format!("{by} as replica of {of} in a cluster");
+        let ports = Ports::take();
+        let (port, other) = (ports.base, ports.base + 2);
+        let (_primary, _replica) = (node(of, port), node(by, other));
+        assert_eq!(ask(port, "CLUSTER ADDSLOTSRANGE 0 16383"), "OK");
+        assert_eq!(ask(other, &format!("CLUSTER MEET 127.0.0.1 {port}")), "OK");
+        see(other, "CLUSTER NODES", "the other's slots", |nodes| nodes.contains(" 0-16383"));
+        see(port, "CLUSTER INFO", "a cluster", |info| info.contains("cluster_state:ok"));
+        let (mut p, mut r) = [port, other].map(|port| Client::connect(port).expect("a connection")).into();
+        let mut chance = Chance::in_cluster(70 + n as u64);
+        fill(&mut p, keys);
+        chance.write(&mut p, 5000);
+        let writer = Writer::start(port, chance);
+        assert_eq!(ask(other, &format!("CLUSTER REPLICATE {}", ask(port, "CLUSTER MYID"))), "OK");
+        wait_for(PATIENCE, || is_linked(&mut r)).expect("a link that comes up");
+        for cut in 0..cuts {
+            writer.go_on(200);
+            match cut % 2 {
+                0 => assert_eq!(p.cmd("CLIENT KILL TYPE replica").text(), "1", "{what}"),
+                _ => assert_eq!(r.cmd("CLIENT KILL TYPE master").text(), "1", "{what}"),
+            }
+            writer.go_on(200);
+            wait_for(PATIENCE, || is_linked(&mut r)).expect("a link that comes up again");
+        }
+        writer.end();
+        agree(&what, &mut p, &mut r);
+        assert_eq!(number(&mut p, "sync_full"), 1, "{what}");
+        assert!(number(&mut p, "sync_partial_ok") >= cuts, "{what}");
+    }
+}
+
+/// Ends, with its data in a file.
+fn save_and_end(server: &mut Server) {
+    let mut client = server.client();
+    client.send(b"SHUTDOWN SAVE\r\n").expect("a server that listens");
+    assert!(client.read().is_err(), "{}", server.log());
+    let ended = wait_for(PATIENCE, || server.child.try_wait().expect("a child's state"));
+    assert!(ended.is_some_and(|status| status.success()), "{}", server.log());
+}
+
+/// A replica and its primary are started anew, by turns, and one is the other kind of server then: the file
+/// says where in the stream it is, and nobody needs all data again.
+#[test]
+fn after_a_restart_the_stream_goes_on() {
+    for (n, (of, by)) in PAIRS.into_iter().enumerate() {
+        let what = format!("{by} as replica of {of}");
+        // pings between the end of a primary and that of its links would be more than the replica has
+        let calm = [&MORE[..], &["--repl-ping-replica-period", "3600"]].concat();
+        let start = |kind| match kind {
+            "shoal" => Server::shoal(Shape::Standalone(1), &calm),
+            _ => Server::redis_with(Shape::Standalone(1), &calm),
+        };
+        let (mut primary, mut replica, other) = (start(of), start(by), start("redis"));
+        let mut chance = Chance::new(17 + n as u64);
+        chance.write(&mut primary.client(), 3000);
+        primary.client().cmd("SET soon 1 PX 300");
+        follow(&mut replica.client(), primary.port());
+        agree(&what, &mut primary.client(), &mut replica.client());
+        save_and_end(&mut replica);
+        std::thread::sleep(Duration::from_millis(400));
+        chance.write(&mut primary.client(), 3000);
+        let port = primary.port().to_string();
+        let upstream = ["--replicaof", "127.0.0.1", &port];
+        replica.start_again(&upstream);
+        agree(&what, &mut primary.client(), &mut replica.client());
+        assert_eq!(number(&mut primary.client(), "sync_full"), 1, "{what}: {}", replica.log());
+        assert_eq!(number(&mut primary.client(), "sync_partial_ok"), 1, "{what}: {}", replica.log());
+
+        save_and_end(&mut primary);
+        primary.start_again(&[]);
+        chance.write(&mut primary.client(), 3000);
+        agree(&what, &mut primary.client(), &mut replica.client());
+        assert_eq!(number(&mut primary.client(), "sync_full"), 0, "{what}: {}", primary.log());
+        assert_eq!(number(&mut primary.client(), "sync_partial_ok"), 1, "{what}: {}", primary.log());
+
+        save_and_end(&mut replica);
+        replica.change_places(&other);
+        chance.write(&mut primary.client(), 3000);
+        replica.start_again(&upstream);
+        agree(&what, &mut primary.client(), &mut replica.client());
+        assert_eq!(number(&mut primary.client(), "sync_full"), 0, "{what}: {}", primary.log());
+    }
+}
+
+/// A replica that dies before the log of the data that it has taken up is whole still has what it had.
+#[test]
+fn a_log_is_whole_before_it_takes_the_place_of_another() {
+    for by in ["redis", "shoal"] {
+        let what = format!("{by} as replica");
+        let (primary, mut replica) = (redis(), start(by));
+        fill(&mut primary.client(), 300);
+        let mut r = replica.client();
+        assert_eq!(r.cmd("CONFIG SET appendonly yes").text(), "OK");
+        fill(&mut r, 100);
+        let rewritten = |r: &mut Client| {
+            let calm = info(r, "aof_rewrite_in_progress") == "0" && info(r, "aof_rewrite_scheduled") == "0";
+            (calm && info(r, "aof_enabled") == "1" && number(r, "aof_base_size") > 0).then_some(())
+        };
+        wait_for(PATIENCE, || rewritten(&mut r)).expect("a log with a base");
+        let before = digest(&mut r);
+        // a rewrite that takes its time
+        assert_eq!(r.cmd("CONFIG SET rdb-key-save-delay 100000").text(), "OK");
+        follow(&mut r, primary.port());
+        wait_for(PATIENCE, || is_linked(&mut r)).expect("a link");
+        agree(&what, &mut primary.client(), &mut r);
+        let rewriting = |r: &mut Client| (info(r, "aof_rewrite_in_progress") == "1").then_some(());
+        wait_for(PATIENCE, || rewriting(&mut r)).expect("a rewrite");
+        replica.kill();
+        replica.start_again(&["--appendonly", "yes"]);
+        let mut r = replica.client();
+        assert_eq!(digest(&mut r), before, "{what}");
+        // and whole it takes its place
+        follow(&mut r, primary.port());
+        wait_for(PATIENCE, || is_linked(&mut r)).expect("a link");
+        agree(&what, &mut primary.client(), &mut r);
+        wait_for(PATIENCE, || rewritten(&mut r)).expect("a log with a base");
+        primary.client().cmd("SET one more");
+        agree(&what, &mut primary.client(), &mut r);
+        std::thread::sleep(Duration::from_millis(1500));
+        replica.kill();
+        replica.start_again(&["--appendonly", "yes"]);
+        assert_eq!(digest(&mut replica.client()), digest(&mut primary.client()), "{what}");
     }
 }
 
@@ -164,19 +212,19 @@ fn roles_change_and_streams_go_on() {
     let (old, new, shoal_leaf, redis_leaf) = (redis(), shoal(), shoal(), redis());
     let mut clients = [&old, &new, &shoal_leaf, &redis_leaf].map(Server::client);
     let [o, n, s, r] = &mut clients;
-    let mut seed = 3;
-    write_some(o, &mut seed, 2000);
+    let mut chance = Chance::new(3);
+    chance.write(o, 2000);
     follow(n, old.port());
     agree("the first replica", o, n);
     follow(s, new.port());
     follow(r, new.port());
-    write_some(o, &mut seed, 2000);
+    chance.write(o, 2000);
     agree("Shoal behind Shoal", o, s);
     agree("redis-server behind Shoal", o, r);
     assert_eq!(n.cmd("SET a b").text(), "READONLY You can't write against a read only replica.");
     let fulls = number(n, "sync_full");
     assert_eq!(n.cmd("REPLICAOF NO ONE").text(), "OK");
-    write_some(n, &mut seed, 2000);
+    chance.write(n, 2000);
     follow(o, new.port());
     agree("the former primary", n, o);
     agree("Shoal behind its new primary", n, s);
@@ -197,21 +245,21 @@ fn roles_change_and_streams_go_on() {
 fn the_role_is_handed_over() {
     let (a, b) = (shoal(), redis());
     let (mut ca, mut cb) = (a.client(), b.client());
-    let mut seed = 5;
-    write_some(&mut ca, &mut seed, 1000);
+    let mut chance = Chance::new(5);
+    chance.write(&mut ca, 1000);
     follow(&mut cb, a.port());
     agree("before", &mut ca, &mut cb);
     for (from, to, what) in [(&a, &b, "to redis-server"), (&b, &a, "to Shoal")] {
         let (mut f, mut t) = (from.client(), to.client());
         let line = format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 20000", to.port());
-        write_some(&mut f, &mut seed, 500);
+        chance.write(&mut f, 500);
         assert_eq!(f.cmd(&line).text(), "OK", "{what}");
         let done = |f: &mut Client, t: &mut Client| {
             (info(f, "role") == "slave" && info(t, "role") == "master").then_some(())
         };
         let swapped = wait_for(PATIENCE, || done(&mut f, &mut t));
         assert!(swapped.is_some(), "{what}: {} {}", from.log(), to.log());
-        write_some(&mut t, &mut seed, 500);
+        chance.write(&mut t, 500);
         agree(what, &mut t, &mut f);
         assert_eq!(info(&mut f, "master_failover_state"), "no-failover", "{what}");
     }
@@ -304,13 +352,37 @@ fn acknowledgements_count() {
     assert_eq!(p.cmd("GET a").text(), "19");
 }
 
+/// A replica leaves it to its primary which keys have to go, unless it is told not to.
+#[test]
+fn a_replica_evicts_only_when_it_is_told_to() {
+    let primary = redis();
+    let mut p = primary.client();
+    let value = "x".repeat(1000);
+    (0..3000).for_each(|n| drop(p.cmd(&format!("SET k{n} {value}"))));
+    for by in ["redis", "shoal"] {
+        for (ignores, all_there) in [("yes", true), ("no", false)] {
+            let replica = start(by);
+            let mut r = replica.client();
+            let few = "CONFIG SET maxmemory 2500000 maxmemory-policy allkeys-random";
+            assert_eq!(r.cmd(&format!("{few} replica-ignore-maxmemory {ignores}")).text(), "OK");
+            follow(&mut r, primary.port());
+            wait_for(PATIENCE, || is_linked(&mut r)).expect("a link");
+            (0..300).for_each(|n| drop(p.cmd(&format!("SET k{n} again"))));
+            assert_eq!(p.cmd("WAIT 1 5000").text(), "1");
+            let same = |r: &mut Client| (r.cmd("DBSIZE").text() == "3000") == all_there;
+            let seen = wait_for(PATIENCE, || same(&mut r).then_some(()));
+            assert!(seen.is_some(), "{by}, replica-ignore-maxmemory {ignores}: {}", r.cmd("DBSIZE").text());
+        }
+    }
+}
+
 /// Tools that fetch a payload, in both forms.
 #[test]
 fn a_payload_is_a_file_that_others_read() {
     let server = shoal();
     let mut client = server.client();
-    let mut seed = 11;
-    write_some(&mut client, &mut seed, 3000);
+    let mut chance = Chance::new(11);
+    chance.write(&mut client, 3000);
     let dir = TempDir::new();
     for diskless in ["yes", "no"] {
         client.cmd(&format!("CONFIG SET repl-diskless-sync {diskless}"));
@@ -335,8 +407,8 @@ fn a_payload_is_a_file_that_others_read() {
 fn nonsense_from_a_primary_changes_nothing() {
     let server = shoal();
     let mut client = server.client();
-    let mut seed = 13;
-    write_some(&mut client, &mut seed, 500);
+    let mut chance = Chance::new(13);
+    chance.write(&mut client, 500);
     client.cmd("SELECT 0");
     let digest = client.cmd("DEBUG DIGEST").text();
     let id = "0123456789012345678901234567890123456789";

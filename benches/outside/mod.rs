@@ -5,6 +5,7 @@
 pub mod delays;
 pub mod epoll;
 pub mod load;
+pub mod overwrite;
 pub mod resp;
 pub mod server;
 

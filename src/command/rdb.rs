@@ -67,10 +67,12 @@ pub fn parse_slots(text: &[u8]) -> Option<Vec<(Slot, Slot)>> {
     std::str::from_utf8(text).ok()?.split_ascii_whitespace().map(range).collect()
 }
 
-/// Writes all of a shard's data to its file, and notes that. What went wrong is in the log, too.
-pub fn save(ks: &Keyspace, at: &Place<'_>) -> Result<(), String> {
+/// Writes all of a shard's data to its file, with facts that go beyond [`facts`], and notes that. What went
+/// wrong is in the log, too.
+pub fn save(ks: &Keyspace, at: &Place<'_>, more: &[(&'static str, String)]) -> Result<(), String> {
     let path = at.file();
-    write(ks, at, &path).inspect_err(|why| tracing::warn!("Write error saving DB on disk({path}): {why}"))?;
+    write(ks, at, &path, more)
+        .inspect_err(|why| tracing::warn!("Write error saving DB on disk({path}): {why}"))?;
     let m = &at.host.metrics[at.me];
     m.saving.dirty.set(m.dirty.get());
     m.saving.failed.set(0);
@@ -95,10 +97,10 @@ pub fn facts(at: &Place<'_>) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn write(ks: &Keyspace, at: &Place<'_>, path: &str) -> Result<(), String> {
+fn write(ks: &Keyspace, at: &Place<'_>, path: &str, more: &[(&'static str, String)]) -> Result<(), String> {
     let mut file = at.host.outside.create(&at.temporary("save"))?;
     let mut writer = Writer::new(at.conf.rdbcompression, at.conf.rdbchecksum);
-    facts(at).iter().for_each(|(name, value)| writer.aux(name, value.as_bytes()));
+    facts(at).iter().chain(more).for_each(|(name, value)| writer.aux(name, value.as_bytes()));
     // keys past their time are written, too: whoever reads them sees to that
     let clock = Clock { expiry: Expiry::Ignore, ..at.clock };
     for (number, db) in ks.iter().enumerate().filter(|(_, db)| db.len() > 0) {

@@ -10,7 +10,7 @@ pub fn save(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     if ctx.host.metrics[ctx.me].saving.began.get() > 0 {
         return Err(SAVING);
     }
-    rdb::save(ctx.ks, &ctx.place()).map_err(|_| FAILED)?;
+    rdb::save(ctx.ks, &ctx.place(), &[]).map_err(|_| FAILED)?;
     ctx.out.ok();
     Ok(())
 }

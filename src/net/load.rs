@@ -18,6 +18,7 @@ use crate::command::host::numbered;
 use crate::command::rdb;
 use crate::limits;
 use crate::persist::rdb::{Item, Loaded, Reader};
+use crate::repl::position::Told;
 use crate::shard::Shard;
 use crate::slot::{SLOTS, Slot, key_slot};
 use crate::value::Limits;
@@ -35,6 +36,8 @@ struct Found {
     saved_us: u64,
     /// `None`: all.
     slots: Option<Vec<(Slot, Slot)>>,
+    /// Of the stream that its data are part of.
+    stream: Told,
 }
 
 /// All files, and which counts for each slot.
@@ -120,7 +123,7 @@ fn look(path: String) -> Result<Found, String> {
     let fail = |why: String| format!("Bad file {path}: {why}");
     let (size, mut file) = disk::open(&path).map_err(fail)?.ok_or_else(|| fail("it is gone".into()))?;
     let (mut reader, mut chunk) = (Reader::new(size, false), vec![0; limits::RDB_READ]);
-    let mut found = Found { path: path.clone(), saved_us: 0, slots: None };
+    let mut found = Found { path: path.clone(), saved_us: 0, slots: None, stream: Told::default() };
     loop {
         match reader.next(&Limits::default(), 1).map_err(|failure| fail(failure.to_string()))? {
             Item::Aux(name, value) => found.note(&name, &value),
@@ -136,6 +139,7 @@ fn look(path: String) -> Result<Found, String> {
 impl Found {
     fn note(&mut self, name: &[u8], value: &[u8]) {
         let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+        self.stream.note(name, value);
         if name == rdb::SAVED_AT.as_bytes() {
             self.saved_us = number().unwrap_or(self.saved_us);
         } else if name == b"ctime" && self.saved_us == 0 {
@@ -179,6 +183,10 @@ struct Loading<'a> {
     peers: Vec<SyncSender<Parcel>>,
     parcels: Vec<Parcel>,
     tally: Tally,
+    /// Keys past their time are taken in.
+    late: bool,
+    /// All of the shard's keys are of its own file, and all of that file's are here.
+    exact: bool,
 }
 
 /// Reads a core's files into its shard, and takes in what the others find for it. Ends when all have.
@@ -186,9 +194,16 @@ pub fn run(share: Share, me: usize, shard: &mut Shard) -> Result<Tally, String> 
     let Share { files, survey, inbox, peers } = share;
     shard.set_clock(clock::now());
     let parcels = peers.iter().map(|_| Parcel::new()).collect();
-    let mut loading = Loading { shard, me, inbox, peers, parcels, tally: Tally::default() };
+    let own = shard.file();
+    let mut loading =
+        Loading { shard, me, inbox, peers, parcels, tally: Tally::default(), late: false, exact: true };
+    let mut position = None;
     for file in files {
-        let path = &survey.files[file].path;
+        let Found { path, stream, .. } = &survey.files[file];
+        let of_stream = stream.position().filter(|_| *path == own);
+        loading.late = of_stream.is_some();
+        loading.exact &= *path == own;
+        position = position.or(of_stream);
         loading.read(&survey, file).map_err(|why| format!("Error reading the RDB file {path}: {why}"))?;
     }
     for to in 0..loading.peers.len() {
@@ -198,6 +213,9 @@ pub fn run(share: Share, me: usize, shard: &mut Shard) -> Result<Tally, String> 
     loading.peers.clear();
     while let Ok(parcel) = loading.inbox.recv() {
         loading.unpack(parcel)?;
+    }
+    if let Some(position) = position.filter(|_| loading.exact) {
+        loading.shard.go_on_from(position);
     }
     Ok(loading.tally)
 }
@@ -210,10 +228,12 @@ impl Loading<'_> {
         rdb::read(&mut opened, size, &limits, checked, |key| {
             let slot = key_slot(&key.key);
             if !survey.takes(file, slot) {
+                self.exact = false;
                 return Ok(());
             }
             match self.shard.home(slot) {
                 Some(to) if to != self.me => {
+                    self.exact = false;
                     self.parcels[to].push(key);
                     if self.parcels[to].len() < limits::LOAD_PARCEL {
                         return Ok(());
@@ -222,14 +242,14 @@ impl Loading<'_> {
                 }
                 home => {
                     self.tally.foreign += u64::from(home.is_none());
-                    self.take_in(key)
+                    self.take_in(key, self.late)
                 }
             }
         })
     }
 
-    fn take_in(&mut self, key: Loaded) -> Result<(), String> {
-        match self.shard.take_in(key)? {
+    fn take_in(&mut self, key: Loaded, late: bool) -> Result<(), String> {
+        match self.shard.take_in(key, late)? {
             true => self.tally.loaded += 1,
             false => self.tally.expired += 1,
         }
@@ -237,7 +257,8 @@ impl Loading<'_> {
     }
 
     fn unpack(&mut self, parcel: Parcel) -> Result<(), String> {
-        parcel.into_iter().try_for_each(|key| self.take_in(key))
+        self.exact = false;
+        parcel.into_iter().try_for_each(|key| self.take_in(key, false))
     }
 
     /// Sends a parcel. While its letterbox is full, our own is emptied: so no two cores wait for each
@@ -266,7 +287,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, saved_us: u64, slots: Option<&[(Slot, Slot)]>) -> Found {
-        Found { path: path.into(), saved_us, slots: slots.map(<[_]>::to_vec) }
+        Found { path: path.into(), saved_us, slots: slots.map(<[_]>::to_vec), stream: Told::default() }
     }
 
     #[test]

@@ -8,13 +8,14 @@
 //!   they have acknowledged.
 //! - [`upstream`] is the side that copies: the conversation with its primary up to the stream, at any
 //!   split of the bytes. [`transfer`] finds the payload of a full synchronization in them.
-//! - [`conf`] reads REPLCONF.
+//! - [`conf`] reads REPLCONF; [`position`] is what files tell of a stream.
 //!
 //! Who carries the bytes, makes the payload and executes the stream is for `shard/replication`.
 
 pub mod backlog;
 pub mod conf;
 pub mod history;
+pub mod position;
 pub mod primary;
 pub mod transfer;
 pub mod upstream;
@@ -24,5 +25,6 @@ mod tests;
 
 pub use backlog::Backlog;
 pub use history::{History, Id, Refusal};
+pub use position::Position;
 pub use primary::Primary;
 pub use upstream::Upstream;

@@ -5,7 +5,7 @@
 //! once, in the backlog, for all of them: also what comes while its payload is made.
 
 use super::conf::About;
-use super::{Backlog, History, Id, Refusal};
+use super::{Backlog, History, Id, Position, Refusal};
 use crate::limits::REPL_SECOND_MS;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -153,6 +153,17 @@ impl Primary {
     pub fn adopt(&mut self, id: Id, offset: u64) {
         self.history.adopt(id, offset);
         self.backlog = Some(Backlog::at(offset));
+    }
+
+    /// The data are those of a file that was written there in a stream. `ours`: this side is a primary, and
+    /// who copied it before may go on; else it may go on itself.
+    pub fn go_on_from(&mut self, at: Position, ours: bool, now_ms: u64) {
+        let id = self.history.id;
+        self.adopt(at.id, at.offset);
+        if ours {
+            self.history.branch(id);
+            self.alone_since_ms = now_ms;
+        }
     }
 
     /// The stream goes on.

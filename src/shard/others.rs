@@ -89,8 +89,9 @@ impl Shard {
                 false => self.throw_out(client),
             }
         }
+        let primary = filter.is_of_primaries() && self.cut_off_primary();
         let mut out = Reply::new(out, caller.resp3);
-        match (old_form, doomed.len()) {
+        match (old_form, doomed.len() + usize::from(primary)) {
             (true, 0) => return Err(ErrReply::new("ERR No such client")),
             (true, _) => out.ok(),
             (false, n) => out.int(n as i64),
@@ -288,6 +289,12 @@ impl<'a> Filter<'a> {
             }
         }
         Ok(filter)
+    }
+
+    /// Whether it takes the connection to the primary, which is none of a client here.
+    fn is_of_primaries(&self) -> bool {
+        let any = self.addr.is_none() && self.laddr.is_none() && self.id.is_none() && self.max_age.is_none();
+        self.kind == Some(Kind::Master) && any
     }
 
     fn takes(&self, s: &Session, caller: &Caller, now_ms: u64) -> bool {

@@ -213,7 +213,7 @@ impl Shard {
         let limits = self.limits();
         loop {
             match of.next(&limits, usize::MAX).map_err(|failure| failure.to_string())? {
-                Item::Key(loaded) => drop(self.take_in(*loaded)?),
+                Item::Key(loaded) => drop(self.take_in(*loaded, false)?),
                 Item::Feed(_) => return Ok(None),
                 Item::End => return Ok(Some(of.offset())),
                 Item::Function(_) => {

@@ -5,6 +5,7 @@ use crate::command::ctx::limits;
 use crate::command::rdb::{self, Place};
 use crate::persist::rdb::Loaded;
 use crate::slot::Slot;
+use crate::store::{Clock, Expiry};
 use crate::value::Limits;
 
 impl Shard {
@@ -29,7 +30,8 @@ impl Shard {
             return Err(why.into());
         }
         self.give_up_saves();
-        rdb::save(&self.ks, &self.place(now))
+        let of_stream = self.facts_of_stream();
+        rdb::save(&self.ks, &self.place(now), &of_stream)
     }
 
     /// The time at which keys are taken in.
@@ -37,9 +39,16 @@ impl Shard {
         self.clock.now_ms = now.ms();
     }
 
-    /// Takes in a key from a file, before the shard serves; false when its time is over.
-    pub fn take_in(&mut self, key: Loaded) -> Result<bool, String> {
-        rdb::put(&mut self.ks, key, &self.clock, false)
+    /// Its file.
+    pub fn file(&self) -> String {
+        rdb::file(&self.host, &self.conf, self.at.me)
+    }
+
+    /// Takes in a key from a file, before the shard serves; false when its time is over. `late` ones are
+    /// taken in, too.
+    pub fn take_in(&mut self, key: Loaded, late: bool) -> Result<bool, String> {
+        let expiry = if late { Expiry::Ignore } else { self.clock.expiry };
+        rdb::put(&mut self.ks, key, &Clock { expiry, ..self.clock }, false)
     }
 
     /// The shard of this host that a slot belongs to.

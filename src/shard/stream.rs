@@ -96,13 +96,18 @@ impl Stream {
         }
     }
 
+    /// The database that what comes next is in, if it says nothing else.
+    pub(super) fn db(&self) -> Option<usize> {
+        self.db
+    }
+
     /// Whoever begins to read here must be told which database is selected.
     pub(super) fn reselect(&mut self) {
         self.db = None;
     }
 
     /// Forgets what nobody has taken.
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.total = self.offset();
         self.fed = 0;
         self.bytes.clear();

@@ -4,6 +4,7 @@ mod blocked;
 mod handoff;
 mod long;
 mod moving;
+mod replication;
 mod serial;
 mod transact;
 mod visits;

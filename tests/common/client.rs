@@ -1,7 +1,7 @@
 //! A client that hides nothing: bytes out, replies in.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::resp::{self, Reply};
@@ -17,10 +17,20 @@ pub struct Client {
 
 impl Client {
     pub fn connect(port: u16) -> io::Result<Client> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Client::over(TcpStream::connect(("127.0.0.1", port))?)
+    }
+
+    /// Of a server at `ip:port`, which may be cut off.
+    pub fn reach(address: &str, patience: Duration) -> io::Result<Client> {
+        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+        Client::over(TcpStream::connect_timeout(&address, patience)?)
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Client> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        let port = stream.peer_addr()?.port();
         Ok(Client { stream, buf: Vec::new(), port })
     }
 

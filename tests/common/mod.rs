@@ -6,8 +6,10 @@
 pub mod client;
 pub mod load;
 pub mod members;
+pub mod namespaces;
 pub mod ports;
 pub mod proxy;
+pub mod replicas;
 pub mod resp;
 pub mod server;
 

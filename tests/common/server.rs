@@ -4,6 +4,7 @@
 //! When its file name is `redis-server`, the real one stands in for Shoal, which proves the tests.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -49,6 +50,8 @@ pub struct Server {
     pub ports: Ports,
     shape: Shape,
     name: &'static str,
+    program: PathBuf,
+    args: Vec<String>,
 }
 
 impl Server {
@@ -79,13 +82,37 @@ impl Server {
         let ports = Ports::take();
         let dir = TempDir::new();
         let real = program.file_name().is_some_and(|name| name == "redis-server");
-        let mut command = Command::new(program);
-        command.args(["--port", &ports.base.to_string(), "--dir"]).arg(&dir.0);
-        command.args(shape_args(shape, real)).args(more);
-        let child = spawn(&mut command, &dir.0);
-        let mut server = Server { child, dir, ports, shape, name };
+        let mut args = vec!["--port".to_owned(), ports.base.to_string()];
+        args.extend(shape_args(shape, real));
+        args.extend(more.iter().map(|arg| arg.to_string()));
+        let program = program.to_owned();
+        let child = spawn(Command::new(&program).args(&args).arg("--dir").arg(&dir.0), &dir.0);
+        let mut server = Server { child, dir, ports, shape, name, program, args };
         server.wait_ready();
         server
+    }
+
+    /// Starts it again where it was, once it has ended, with these arguments behind its own.
+    pub fn start_again(&mut self, more: &[&str]) {
+        let _ = self.child.wait();
+        let free = || TcpListener::bind(("127.0.0.1", self.port())).is_ok().then_some(());
+        assert!(wait_for(START, free).is_some(), "port {} stays in use", self.port());
+        let mut command = Command::new(&self.program);
+        self.child = spawn(command.args(&self.args).args(more).arg("--dir").arg(&self.dir.0), &self.dir.0);
+        self.wait_ready();
+    }
+
+    /// The other kind of server where this one was, in what it has left.
+    pub fn change_places(&mut self, other: &Server) {
+        (self.program, self.name) = (other.program.clone(), other.name);
+        self.args = other.args.clone();
+        self.args[1] = self.port().to_string();
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     fn wait_ready(&mut self) {
@@ -231,6 +258,7 @@ pub fn run(command: &mut Command) -> std::process::Output {
 fn install_hint(program: &str) -> &'static str {
     match program {
         "redis-server" => " (apt-get install redis-server)",
+        "redis-sentinel" => " (apt-get install redis-sentinel)",
         "redis-benchmark" | "redis-cli" => " (apt-get install redis-tools)",
         _ => "",
     }

@@ -155,7 +155,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
     }
     if save {
-        rdb::save(ctx.ks, &ctx.place()).map_err(|_| FAILED)?;
+        rdb::save(ctx.ks, &ctx.place(), &[]).map_err(|_| FAILED)?;
     }
     if flush {
         for db in ctx.ks.iter_mut().filter(|db| db.len() > 0) {

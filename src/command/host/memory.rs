@@ -13,6 +13,9 @@ pub struct Memory {
     /// What the host used before it had served anybody.
     pub startup: u64,
     pub clients: u64,
+    /// What is kept of shards' streams, and how much of it only for replicas that have not got it.
+    pub stream: u64,
+    pub stream_owed: u64,
     /// All that is not data.
     pub overhead: u64,
     pub dataset: u64,
@@ -26,7 +29,8 @@ impl Memory {
         let used = metrics::used_memory() as u64;
         let clients: u64 = all.iter().map(|m| m.client_bytes.get()).sum();
         let startup = host.registers.process.startup_memory.load(Relaxed).min(used);
-        let overhead = (startup + clients).min(used);
+        let stream: u64 = all.iter().map(|m| m.stream_bytes.get()).sum();
+        let overhead = (startup + clients + stream).min(used);
         let of_shard = |(i, m): (usize, &Arc<Metrics>)| match i == me {
             true => keys as u64,
             false => m.keys.iter().map(Counter::get).sum(),
@@ -37,6 +41,8 @@ impl Memory {
             rss: host.registers.process.rss.load(Relaxed),
             startup,
             clients,
+            stream,
+            stream_owed: host.stream_owed(host.live.snapshot().repl_backlog_size),
             overhead,
             dataset: used - overhead,
             keys: all.iter().enumerate().map(of_shard).sum(),

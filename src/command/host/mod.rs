@@ -207,6 +207,12 @@ impl Host {
         shards.map(|shard| self.registers.saved(shard).load(Relaxed).max(started)).min().unwrap_or(started)
     }
 
+    /// Bytes that shards keep of their streams beyond `repl-backlog-size`, for replicas that lag behind: no
+    /// key has to go for them.
+    pub fn stream_owed(&self, backlog_size: u64) -> u64 {
+        self.metrics.iter().map(|m| m.stream_bytes.get().saturating_sub(backlog_size)).sum()
+    }
+
     /// The name of a shard's own file: `name`, with what tells the shard apart where there are several.
     pub fn file_of(&self, name: &str, shard: usize) -> String {
         match self.metrics.len() {

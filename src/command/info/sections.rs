@@ -146,8 +146,10 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("rss_overhead_bytes", 0);
     out.put("mem_fragmentation_ratio", format_args!("{:.2}", m.fragmentation()));
     out.put("mem_fragmentation_bytes", m.fragmentation_bytes());
-    out.put("mem_not_counted_for_evict", m.startup);
-    out.zeros(&["mem_replication_backlog", "mem_total_replication_buffers", "mem_clients_slaves"]);
+    out.put("mem_not_counted_for_evict", m.startup + m.stream_owed);
+    out.put("mem_replication_backlog", m.stream - m.stream_owed);
+    out.put("mem_total_replication_buffers", m.stream);
+    out.put("mem_clients_slaves", m.stream_owed);
     out.put("mem_clients_normal", m.clients);
     out.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     out.put("mem_allocator", "mimalloc");

@@ -70,7 +70,7 @@ pub(super) enum State {
 }
 
 /// Ends the process at once: nothing that was not promised yet must be.
-fn die(why: &str) -> ! {
+pub(super) fn die(why: &str) -> ! {
     tracing::error!("{why}");
     std::process::exit(1);
 }
@@ -304,6 +304,9 @@ impl Core {
     #[cold]
     fn write_log(&mut self, force: bool) {
         let rules = self.log_rules();
+        if self.shard.take_log_anew() {
+            self.begin_log_anew(rules);
+        }
         let State::On(log) = &mut self.keeper.state else { return };
         if let Some(at) = self.shard.take_stream(log.intake(rules)) {
             self.begin_incr(at, rules);
@@ -445,6 +448,11 @@ impl Core {
         m.enabled.set(0);
         m.error.set(0);
         self.keeper.state = State::Off;
+        self.end_commit();
+    }
+
+    /// There is no sync to wait for any more.
+    pub(super) fn end_commit(&mut self) {
         if std::mem::take(&mut self.keeper.committing) {
             self.release();
             self.let_go();

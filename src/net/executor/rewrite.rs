@@ -2,14 +2,15 @@
 //! the snapshot is a file, that is the new base and what came before is history.
 //!
 //! CONFIG SET appendonly yes is a rewrite too. Until its base is there, the log is a temporary incr file
-//! that no manifest names.
+//! that no manifest names; so it is when a replica has taken up other data: what it had stays on the disk
+//! until the base of the new is there.
 
 use super::Core;
-use super::keep::State;
+use super::keep::{State, die};
 use crate::config::Config;
 use crate::limits::{AOF_REWRITE_DELAY_MAX_S, AOF_REWRITE_DELAY_S, AOF_REWRITE_TRIES, SAVE_SYNC};
 use crate::net::aof::files::Files;
-use crate::net::aof::{Disk, Rules, describe};
+use crate::net::aof::{Disk, Fatal, Rules, describe};
 use crate::persist::aof::{manifest, slots};
 use crate::persist::crc64;
 use crate::shard::snapshot::FilePlan;
@@ -190,6 +191,24 @@ impl Core {
             log.base_size = log.total();
         }
         Ok(())
+    }
+
+    /// The shard has other data than its log.
+    pub(super) fn begin_log_anew(&mut self, rules: Rules) {
+        self.shard.drop_rewrite("The data are others now");
+        let State::On(log) = &mut self.keeper.state else { return };
+        if let Err(Fatal(why)) = log.write(rules, true) {
+            die(&why);
+        }
+        if let Err(e) = log.file().sync_data() {
+            tracing::warn!("Fail to fsync the AOF file: {}", describe(&e));
+        }
+        self.keeper.state = State::Off;
+        self.end_commit();
+        self.turn_on_log();
+        if matches!(self.keeper.state, State::Off) {
+            self.shard.set_propagating(false);
+        }
     }
 
     /// CONFIG SET appendonly yes.

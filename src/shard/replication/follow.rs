@@ -65,6 +65,10 @@ impl Follower {
         self.intake.unread()
     }
 
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.distrusted
+    }
+
     /// The database that the stream is in.
     pub(super) fn db(&self) -> usize {
         self.intake.caller.db
@@ -80,6 +84,7 @@ impl Shard {
         if self.is_failing_over() {
             return Err(FAILING_OVER);
         }
+        self.repl.configured = true;
         if args.is(1, "no") && args.is(2, "one") {
             if self.repl.is_replica() {
                 self.host.live.update(|conf| conf.replicaof = ReplicaOf(None));
@@ -119,7 +124,7 @@ impl Shard {
     pub(in crate::shard) fn follow(&mut self, host: String, port: u16, failover: bool) {
         // what is ours is in the stream; where a primary has the same one, it goes on from here
         self.feed_replicas();
-        let db = self.repl.follower.as_ref().map_or(0, |f| f.db());
+        let db = self.repl.follower.as_ref().map_or(self.repl.resumed_db, |f| f.db());
         self.drop_upstream();
         self.repl.primary.open_backlog();
         self.unblock_waiters();
@@ -147,6 +152,7 @@ impl Shard {
     pub(in crate::shard) fn become_primary(&mut self) {
         self.drop_upstream();
         self.repl.follower = None;
+        self.repl.resumed_db = 0;
         // what a log has of the primary's stream is no part of ours
         self.stream.fresh();
         self.stream.reselect();
@@ -261,6 +267,15 @@ impl Shard {
         }
     }
 
+    /// CLIENT KILL TYPE master; whether there was one whose stream is followed.
+    pub(in crate::shard) fn cut_off_primary(&mut self) -> bool {
+        let stands = self.repl.follower.as_ref().is_some_and(|f| f.is_connected());
+        if stands {
+            self.lose_upstream("The connection was killed by a client");
+        }
+        stands
+    }
+
     /// Something happened on the connection to the primary.
     pub(in crate::shard) fn hear_upstream(&mut self, event: LinkEvent<'_>) {
         let now = self.now.ms();
@@ -367,7 +382,7 @@ impl Shard {
         }
         let Some(f) = &mut self.repl.follower else { return Ok(()) };
         let Some(loading) = f.loading.take() else { return Ok(()) };
-        let (db, of) = (loading.db, f.full.take());
+        let (db, of) = (loading.db(), f.full.take());
         let ks = loading
             .finish()
             .map_err(|why| format!("Failed trying to load the MASTER synchronization DB: {why}"))?;

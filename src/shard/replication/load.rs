@@ -7,6 +7,7 @@ use crate::command::rdb::put;
 use crate::config::Config;
 use crate::persist::rdb::{Item, Reader};
 use crate::repl::history::Id;
+use crate::repl::position::Told;
 use crate::shard::Shard;
 use crate::store::{Clock, Expiry, Hasher, Keyspace};
 use crate::value::Limits;
@@ -18,8 +19,7 @@ pub(super) struct Loading {
     limits: Limits,
     clock: Clock,
     ended: bool,
-    /// The database that the stream behind it goes on in.
-    pub(super) db: usize,
+    told: Told,
 }
 
 impl Loading {
@@ -31,7 +31,7 @@ impl Loading {
             // keys past their time are the primary's to delete
             clock: Clock { expiry: Expiry::Ignore, ..clock },
             ended: false,
-            db: 0,
+            told: Told::default(),
         }
     }
 
@@ -49,17 +49,14 @@ impl Loading {
                 Item::Key(key) => {
                     put(&mut self.ks, *key, &self.clock, false)?;
                 }
-                Item::Aux(name, value) if name == b"repl-stream-db" => {
-                    let db = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i64>().ok());
-                    self.db = db.map_or(0, |db| db.max(0) as usize).min(self.ks.databases() - 1);
-                }
+                Item::Aux(name, value) => self.told.note(&name, &value),
                 Item::EmptyKey(key) => {
                     tracing::warn!("rdbLoadObject skipping empty key: {}", String::from_utf8_lossy(&key));
                 }
                 Item::Function(_) => {
                     return Err("it holds a library of functions, for which there is no place here".into());
                 }
-                Item::Aux(..) | Item::Sizes { .. } | Item::Working => {}
+                Item::Sizes { .. } | Item::Working => {}
                 Item::Feed(_) => return Ok(()),
                 Item::End => {
                     self.ended = true;
@@ -67,6 +64,11 @@ impl Loading {
                 }
             }
         }
+    }
+
+    /// The database that the stream behind it goes on in.
+    pub(super) fn db(&self) -> usize {
+        self.told.db().unwrap_or(0).min(self.ks.databases() - 1)
     }
 
     /// The data, if it is whole.
@@ -89,8 +91,7 @@ impl Shard {
         self.garbage.extend(old.drain_garbage());
         self.configure();
         self.track_expired();
-        self.propagate_flush();
-        self.want_rewrite();
+        self.begin_log_anew();
         let (id, offset) = of.unwrap_or_else(|| (Id::random(&mut self.rng), 0));
         self.repl.primary.adopt(id, offset);
         self.metrics.dirty.inc();

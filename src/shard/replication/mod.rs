@@ -5,6 +5,7 @@
 //! - `sync` is their full synchronization: a snapshot whose chunks go to sockets.
 //! - `follow` is about the primary that this shard copies, `load` its payload, `apply` its stream.
 //! - `failover` hands the role over to a replica; in a cluster the plane does, see `member`.
+//! - `restart` is what a file keeps of the stream, so that nobody needs a payload after a restart.
 //!
 //! A replica's stream is its primary's, byte for byte: what commands of the stream do here goes to the
 //! append-only file only. Keys expire by the primary's word; until then clients don't see them.
@@ -14,6 +15,7 @@ mod failover;
 mod follow;
 mod load;
 mod member;
+mod restart;
 mod serve;
 mod sync;
 
@@ -22,9 +24,9 @@ use super::mail::Ticket;
 use super::moving::LinkId;
 use crate::command::host::{PrimaryReport, ReplicaReport};
 use crate::limits::REPL_SECOND_MS;
-use crate::repl::Primary;
 use crate::repl::history::Id;
 use crate::repl::primary::{Rules, State};
+use crate::repl::{Backlog, Primary};
 use crate::resp::Reply;
 use crate::session::Hold;
 use follow::Follower;
@@ -51,12 +53,14 @@ pub(super) struct Replication {
     /// Calls of DEBUG CHANGE-REPL-ID that were heeded.
     id_changes: u64,
     next_second_ms: u64,
-    /// `replicaof` of the configuration was looked at.
+    /// `replicaof` of the configuration was looked at, or a client has said who is copied.
     configured: bool,
+    /// The database that the stream is in which a file was part of.
+    resumed_db: usize,
     /// Full synchronizations, and requests to go on that were granted and refused.
     syncs: [u64; 3],
-    /// The mark that ends the payload in the making.
-    mark: Option<Id>,
+    /// The payload that goes to sockets.
+    payload: Option<sync::Payload>,
     spool: Option<sync::Spool>,
     /// A manual failover of the cluster holds this shard until then, in ms.
     still_until_ms: Option<u64>,
@@ -77,7 +81,8 @@ impl Replication {
             next_second_ms: 0,
             configured: false,
             syncs: [0; 3],
-            mark: None,
+            payload: None,
+            resumed_db: 0,
             spool: None,
             still_until_ms: None,
             readers: Vec::new(),
@@ -192,6 +197,10 @@ impl Shard {
     pub(super) fn end_replication(&mut self) {
         if self.repl.is_fed() {
             self.feed_replicas();
+        }
+        if self.repl.news || self.repl.primary.is_fed() {
+            let bytes = self.repl.primary.backlog().map_or(0, Backlog::memory);
+            self.metrics.stream_bytes.set(bytes as u64);
         }
         if self.repl.news {
             self.report_replication();

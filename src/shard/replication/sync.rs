@@ -7,6 +7,7 @@
 
 use crate::command::rdb::facts;
 use crate::limits::{REPL_WINDOW, SAVE_SYNC};
+use crate::persist::crc64;
 use crate::persist::rdb::{put_aux, put_begin, put_end};
 use crate::repl::conf::About;
 use crate::repl::history::Id;
@@ -14,6 +15,27 @@ use crate::shard::Shard;
 use crate::shard::snapshot::{FilePlan, Purpose};
 use bytes::Bytes;
 use std::io::Read;
+
+/// A payload that goes to sockets as it is made.
+pub(super) struct Payload {
+    /// What ends it.
+    mark: Id,
+    /// The checksum of what there is of it.
+    sum: Option<u64>,
+}
+
+impl Payload {
+    /// What stands behind the data.
+    fn tail(&self) -> Vec<u8> {
+        let mut tail = self.sum.unwrap_or(0).to_le_bytes().to_vec();
+        tail.extend_from_slice(self.mark.as_bytes());
+        tail
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.sum = self.sum.map(|sum| crc64(sum, bytes));
+    }
+}
 
 /// A payload that is read from its file.
 pub(super) struct Spool {
@@ -36,7 +58,8 @@ impl Shard {
                 false => {
                     let (temporary, target) = (self.place(self.now).temporary("repl"), self.spool_name());
                     let sync_every = self.conf.rdb_save_incremental_fsync.then_some(SAVE_SYNC);
-                    let plan = FilePlan { temporary, target, sync_every, checksum: None };
+                    let checksum = self.conf.rdbchecksum.then_some(crc64 as fn(u64, &[u8]) -> u64);
+                    let plan = FilePlan { temporary, target, sync_every, checksum };
                     let head = self.payload_head();
                     self.want_snapshot(Purpose::Spool, Some(plan), head);
                 }
@@ -63,13 +86,12 @@ impl Shard {
         let mut head = Vec::new();
         put_begin(&mut head);
         facts(&self.place(self.now)).iter().for_each(|(k, v)| put_aux(k, v.as_bytes(), &mut head));
-        let history = &self.repl.primary.history;
-        // what comes next selects its database
-        let db = self.repl.follower.as_ref().map_or(0, |f| f.db());
-        put_aux("repl-stream-db", db.to_string().as_bytes(), &mut head);
-        put_aux("repl-id", history.id.as_bytes(), &mut head);
-        put_aux("repl-offset", history.offset.to_string().as_bytes(), &mut head);
+        self.position().facts().iter().for_each(|(k, v)| put_aux(k, v.as_bytes(), &mut head));
         head
+    }
+
+    fn new_payload(&mut self) -> Payload {
+        Payload { mark: Id::random(&mut self.rng), sum: self.conf.rdbchecksum.then_some(0) }
     }
 
     /// The snapshot for replicas begins here: so does the stream for those who wait. How many bytes they
@@ -80,10 +102,12 @@ impl Shard {
         let kind = self.repl.primary.wanted().cloned()?;
         let mut head = Vec::new();
         if purpose == Purpose::Replicas {
-            let mark = Id::random(&mut self.rng);
-            self.repl.mark = Some(mark);
-            head.extend_from_slice(format!("$EOF:{mark}\r\n").as_bytes());
-            head.extend_from_slice(&self.payload_head());
+            let mut payload = self.new_payload();
+            let facts = self.payload_head();
+            payload.add(&facts);
+            head.extend_from_slice(format!("$EOF:{}\r\n", payload.mark).as_bytes());
+            head.extend_from_slice(&facts);
+            self.repl.payload = Some(payload);
         }
         let begun = self.repl.primary.begin_payload(&kind, &head, self.now.ms());
         tracing::info!(
@@ -97,6 +121,9 @@ impl Shard {
 
     /// More of the payload.
     pub(in crate::shard) fn send_payload(&mut self, chunk: &Bytes) {
+        if let Some(payload) = &mut self.repl.payload {
+            payload.add(chunk);
+        }
         for client in self.repl.primary.chunk(chunk) {
             self.pump(client);
         }
@@ -104,15 +131,14 @@ impl Shard {
 
     /// Nothing more of the snapshot comes.
     pub(in crate::shard) fn payload_ends(&mut self) {
-        let mut tail = vec![0; 8];
-        tail.extend_from_slice(self.repl.mark.take().as_ref().map_or(&[][..], Id::as_bytes));
-        self.send_payload(&tail.into());
+        let Some(payload) = self.repl.payload.take() else { return };
+        self.send_payload(&payload.tail().into());
         self.repl.primary.end_payload();
     }
 
     /// The payload will never be whole.
     pub(in crate::shard) fn payload_fails(&mut self, why: &str) {
-        self.repl.mark = None;
+        self.repl.payload = None;
         for client in self.repl.primary.fail_payload() {
             tracing::warn!("SYNC with replica {} failed: {why}", self.name_of(client));
             self.throw_out(client);
@@ -121,13 +147,14 @@ impl Shard {
 
     /// Who wants no keys gets all at once.
     fn send_empty_payload(&mut self, kind: &About) {
-        let mark = Id::random(&mut self.rng);
-        let mut payload = format!("$EOF:{mark}\r\n").into_bytes();
-        payload.extend_from_slice(&self.payload_head());
-        put_end(&mut payload);
-        payload.extend_from_slice(&[0; 8]);
-        payload.extend_from_slice(mark.as_bytes());
-        let begun = self.repl.primary.begin_payload(kind, &payload, self.now.ms());
+        let mut payload = self.new_payload();
+        let mut data = self.payload_head();
+        put_end(&mut data);
+        payload.add(&data);
+        let mut all = format!("$EOF:{}\r\n", payload.mark).into_bytes();
+        all.append(&mut data);
+        all.append(&mut payload.tail());
+        let begun = self.repl.primary.begin_payload(kind, &all, self.now.ms());
         self.repl.primary.end_payload();
         begun.into_iter().for_each(|client| self.pump(client));
     }
@@ -178,7 +205,7 @@ impl Shard {
         if self.repl.primary.is_replica(client) {
             self.pump(client);
             // a snapshot may have waited for this socket
-            self.chores |= self.repl.mark.is_some();
+            self.chores |= self.repl.payload.is_some();
             if self.repl.spool.is_some() {
                 self.go_on_spooling();
             }

@@ -158,6 +158,9 @@ impl Shard {
                 let Some(before) = self.payload_begins(consumer.purpose) else { continue };
                 consumer.sent = before;
             }
+            if consumer.purpose == Purpose::Save {
+                self.put_position(&mut consumer.head);
+            }
             if let Some(plan) = &consumer.plan {
                 let head = std::mem::take(&mut consumer.head);
                 consumer.sent += head.len() as u64;

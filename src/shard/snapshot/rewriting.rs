@@ -17,6 +17,8 @@ pub struct Rewriting {
     /// A client has asked for one that has not begun.
     wanted: bool,
     running: bool,
+    /// Another log is to begin, and has not.
+    anew: bool,
     outcome: Option<Result<(), String>>,
 }
 
@@ -32,9 +34,16 @@ impl Shard {
         Ok(())
     }
 
-    /// What the log holds is no more what the shard holds.
-    pub(in crate::shard) fn want_rewrite(&mut self) {
-        self.snapshots.rewriting.wanted = true;
+    /// The data are others, of which the log knows nothing. What it has on the disk counts until it has a
+    /// base of these.
+    pub(in crate::shard) fn begin_log_anew(&mut self) {
+        self.stream.clear();
+        self.snapshots.rewriting.anew = self.is_logged();
+    }
+
+    /// Whether another log is to begin here.
+    pub fn take_log_anew(&mut self) -> bool {
+        std::mem::take(&mut self.snapshots.rewriting.anew)
     }
 
     /// Whether a client has asked for a rewrite since the last call.
