@@ -326,7 +326,7 @@ impl Shard {
 
     /// A sibling lends a slot that has something for a client of ours.
     pub(super) fn take_ready(&mut self, from: usize, who: ClientRef, ready: &Watched, tables: Tables) {
-        self.put_tables(tables);
+        self.borrow_tables(tables);
         self.run_on_gift(from, ready.slot, who.client, |shard| {
             shard.try_again(who, ready);
         });

@@ -162,6 +162,7 @@ impl Shard {
     /// Takes out all that this shard keeps by slot.
     fn pack(&mut self, slots: Vec<Slot>) -> Box<Parcel> {
         assert!(!slots.iter().any(|s| self.ks.owes(*s)), "who gets a slot can't pay our snapshot");
+        self.part_with(&slots);
         let tables = self.take_tables(&slots);
         // the log speaks for them up to here: what a loan changed while they were ours no more is in it
         slots.iter().for_each(|slot| self.claim(false, &[(*slot, *slot)]));

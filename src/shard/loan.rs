@@ -82,6 +82,8 @@ pub(super) struct Loans {
     open: HashMap<u64, Loan>,
     unkept: HashMap<u64, Unkept>,
     lent: HashSet<Slot>,
+    /// What this shard has itself of slots that it has borrowed, while a command runs on these.
+    aside: Vec<Tables>,
     wishes: VecDeque<Wish>,
     /// Clients, and their generations, held until something comes back.
     waiting: Vec<(u32, u32)>,
@@ -386,6 +388,25 @@ impl Shard {
         self.note_interest();
     }
 
+    /// Takes in what siblings have lent. What is here of those slots already, as with a replica whose primary
+    /// is the sibling, stands aside until they have gone back.
+    pub(super) fn borrow_tables(&mut self, tables: Tables) {
+        let slots = tables.first().into_iter().flatten().map(|table| table.slot());
+        let held: Vec<Slot> = slots.filter(|slot| self.ks.iter().any(|db| db.slot_len(*slot) > 0)).collect();
+        if !held.is_empty() {
+            let aside = self.take_tables(&held);
+            self.loans.aside.push(aside);
+        }
+        self.put_tables(tables);
+    }
+
+    /// All that was borrowed has gone.
+    fn end_borrowing(&mut self) {
+        for aside in std::mem::take(&mut self.loans.aside) {
+            self.put_tables(aside);
+        }
+    }
+
     /// An owner lends what we asked for.
     pub(super) fn lent(&mut self, from: usize, id: u64, tables: Tables, settled: bool) {
         let loan = self.loans.open.get_mut(&id).expect("loans end only here");
@@ -402,7 +423,7 @@ impl Shard {
         let Loan { ticket, spec, args, mut caller, needs, tables, holds, settled, .. } =
             self.loans.open.remove(&id).expect("a loan runs once");
         for (_, tables) in tables {
-            self.put_tables(tables);
+            self.borrow_tables(tables);
         }
         let mut reply = Vec::new();
         self.lap = 0;
@@ -431,6 +452,7 @@ impl Shard {
             let tables = self.take_tables(&slots);
             self.letters.push((owner, Mail::Return { tables, changes: Box::new(changes), receipt }));
         }
+        self.end_borrowing();
         match waits {
             0 => self.reply_to_loan(ticket, holds, &reply),
             _ => drop(self.loans.unkept.insert(id, Unkept { ticket, holds, reply, waits })),
@@ -504,6 +526,7 @@ impl Shard {
             }
         }
         let tables = self.take_tables(&[slot]);
+        self.end_borrowing();
         self.letters.push((from, Mail::Return { tables, changes: Box::new(changes), receipt }));
     }
 
@@ -594,6 +617,8 @@ impl Shard {
         slots.iter().for_each(|s| {
             self.loans.lent.remove(s);
         });
+        // a primary's stream may have waited for them
+        self.chores |= self.repl.is_replica();
         self.look_again(Some(slots));
         self.let_go_on();
     }

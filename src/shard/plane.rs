@@ -17,7 +17,7 @@ use crate::resp::{Args, Reply};
 use crate::session::route::{self, Found, Verdict, Visitor};
 use crate::session::{Door, Hold};
 use crate::slot::{SLOTS, Slot, key_slot};
-use crate::store::{Clock, Db};
+use crate::store::{Clock, Db, ValueRef};
 use crate::util::num::parse_i64;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -140,6 +140,16 @@ impl Shard {
     pub fn keys_in_slot(&self, slot: Slot) -> Vec<&[u8]> {
         let db = self.ks.db(0);
         db.keys_in_slot(slot, db.slot_len(slot))
+    }
+
+    /// A string that is here now, as [`Shard::keys_in_slot`] has its key.
+    pub fn string_of(&self, key: &[u8]) -> Option<String> {
+        let db = self.ks.db(0);
+        match db.peek(&db.key(key), &self.clock)?.value() {
+            ValueRef::Int(n) => Some(n.to_string()),
+            ValueRef::Str(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Obj(_) => None,
+        }
     }
 
     /// Questions for the plane since the last call.

@@ -1,6 +1,7 @@
 //! Shards driven without sockets: bytes in, replies out, mail carried by hand.
 
 mod blocked;
+mod copies;
 mod handoff;
 mod long;
 mod moving;

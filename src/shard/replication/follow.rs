@@ -418,10 +418,11 @@ impl Shard {
         self.note_link();
     }
 
-    /// Executes what is whole of the stream.
+    /// Executes what is whole of the stream, once nothing that it may be about is lent: a primary that has
+    /// become a replica may have lent slots to its siblings.
     fn apply_stream(&mut self) -> Result<(), String> {
         let Some(mut f) = self.repl.follower.take() else { return Ok(()) };
-        let outcome = self.apply(&mut f.intake);
+        let outcome = if self.is_lending() { Ok(()) } else { self.apply(&mut f.intake) };
         let limit = self.conf.client_query_buffer_limit as usize;
         let too_much = f.intake.unread() > limit;
         if std::mem::take(&mut f.intake.asked)
