@@ -92,3 +92,9 @@ fn shoal_takes_over_from_redis() {
 fn redis_takes_over_from_shoal() {
     take_over("shoal", "redis");
 }
+
+/// For the figure: how long a cluster of redis-server takes in the same script.
+#[test]
+fn redis_takes_over_from_redis() {
+    take_over("redis", "redis");
+}

@@ -5,7 +5,7 @@ use super::resp::Value;
 use super::script::{Addr, Port};
 use shoal::cluster::slots::SlotSet;
 use shoal::slot::Slot;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// How long MIGRATE may hear nothing of its target.
@@ -16,6 +16,7 @@ const MIGRATE_MS: u64 = 600;
 pub struct Line {
     pub id: String,
     pub addr: Addr,
+    master: String,
     flags: String,
     slots: Vec<(Slot, Slot)>,
     migrating: Vec<(Slot, String)>,
@@ -39,8 +40,17 @@ impl Line {
         self.slots.is_empty() && self.migrating.is_empty() && self.importing.is_empty()
     }
 
+    /// A replica that is well.
+    pub fn copies(&self) -> bool {
+        self.has("slave") && self.is_well()
+    }
+
+    pub fn follows(&self, master: &Line) -> bool {
+        self.master == master.id
+    }
+
     /// A master that can be given slots.
-    fn serves(&self) -> bool {
+    pub fn serves(&self) -> bool {
         self.has("master") && self.is_well()
     }
 }
@@ -66,9 +76,9 @@ fn parse(text: &str, asked: &Addr) -> Vec<Line> {
                 slots.push((number(from), number(to)));
             }
         }
-        let (id, flags) = (words[0].to_owned(), words[2].to_owned());
+        let (id, flags, master) = (words[0].to_owned(), words[2].to_owned(), words[3].to_owned());
         let addr = Addr::new(ip, port.parse().expect("a port"));
-        lines.push(Line { id, addr, flags, slots, migrating, importing });
+        lines.push(Line { id, addr, master, flags, slots, migrating, importing });
     }
     lines
 }
@@ -228,22 +238,24 @@ pub struct Office {
     pub open: Rc<RefCell<Vec<Slot>>>,
     /// Nodes that are being taken out: nobody moves slots to them or from them any more.
     pub leaving: Rc<RefCell<Vec<Addr>>>,
+    /// Somebody has a replica take over: no slot is moved until it has.
+    pub still: Cell<bool>,
     /// He leaves things half done now and then.
     pub careless: bool,
 }
 
 impl Office {
-    fn somebody(&self, port: &Port) -> Addr {
+    pub fn somebody(&self, port: &Port) -> Addr {
         let doors = self.doors.borrow();
         doors[port.below(doors.len())].clone()
     }
 
-    fn keeps(&self, line: &Line) -> bool {
+    pub fn keeps(&self, line: &Line) -> bool {
         !self.leaving.borrow().contains(&line.addr)
     }
 
     /// Whoever is at work on a slot now comes to an end with it.
-    async fn await_moves(&self, port: &Port) {
+    pub async fn await_moves(&self, port: &Port) {
         let mut begun = self.busy.borrow().clone();
         while !begun.is_empty() {
             port.sleep(50).await;
@@ -275,7 +287,7 @@ pub async fn mover(port: Rc<Port>, office: Rc<Office>) {
         let slot = office.slots[port.below(office.slots.len())];
         let masters: Vec<&Line> = lines.iter().filter(|line| line.serves() && office.keeps(line)).collect();
         let owner = masters.iter().copied().find(|line| line.owns(slot));
-        if masters.len() < 2 || office.busy.borrow().contains(&slot) {
+        if masters.len() < 2 || office.still.get() || office.busy.borrow().contains(&slot) {
             continue;
         }
         let (Some(from), to) = (owner, masters[port.below(masters.len())]) else { continue };
@@ -482,12 +494,14 @@ pub async fn fix(port: Rc<Port>, office: Rc<Office>, forgot: bool) {
     }
 }
 
-/// `redis-cli --cluster create`: slots shared evenly, epochs that differ, everybody meets the first.
-pub async fn create(port: Rc<Port>, nodes: Vec<Addr>) {
-    let count = nodes.len();
+/// `redis-cli --cluster create`: slots shared evenly among the first ones, epochs that differ, everybody meets
+/// the first.
+pub async fn create(port: Rc<Port>, nodes: Vec<Addr>, masters: usize) {
     for (n, at) in nodes.iter().enumerate() {
-        let (from, to) = shoal::cluster::view::even_share(n, count);
-        assert!(port.ok(at, &format!("CLUSTER ADDSLOTSRANGE {from} {to}")).await, "slots for {at:?}");
+        if n < masters {
+            let (from, to) = shoal::cluster::view::even_share(n, masters);
+            assert!(port.ok(at, &format!("CLUSTER ADDSLOTSRANGE {from} {to}")).await, "slots for {at:?}");
+        }
         assert!(port.ok(at, &format!("CLUSTER SET-CONFIG-EPOCH {}", n + 1)).await, "an epoch for {at:?}");
     }
     for at in &nodes[1..] {
@@ -526,6 +540,9 @@ pub async fn remove(port: Rc<Port>, office: Rc<Office>, leaving: Vec<Addr>, done
         let Some(&to) = others.first() else { return };
         // few by now: who leaves has never had many
         for slot in line.slots.iter().flat_map(|(from, to)| *from..=*to) {
+            while office.still.get() {
+                port.sleep(50).await;
+            }
             office.busy.borrow_mut().push(slot);
             let moved = move_slot(&port, &office, slot, (line, to), &lines, usize::MAX).await;
             office.busy.borrow_mut().retain(|busy| *busy != slot);
@@ -543,11 +560,22 @@ pub async fn remove(port: Rc<Port>, office: Rc<Office>, leaving: Vec<Addr>, done
         let doors = office.doors.borrow().clone();
         for other in &doors {
             // once for each node, reached or not: who missed it is told again in the end
+            part(&port, other, &[&id]).await;
             let _ = port.call(other, &format!("CLUSTER FORGET {id}")).await;
         }
         let _ = port.call(at, "CLUSTER RESET").await;
     }
     *done.borrow_mut() = true;
+}
+
+/// No node forgets its own master: a replica of one that leaves is given another.
+async fn part(port: &Port, at: &Addr, gone: &[&str]) {
+    let lines = nodes(port, at).await;
+    let bereft = lines.iter().any(|line| line.has("myself") && gone.contains(&line.master.as_str()));
+    let other = lines.iter().find(|line| line.serves() && !gone.contains(&line.id.as_str()));
+    if let Some(other) = other.filter(|_| bereft) {
+        let _ = port.call(at, &format!("CLUSTER REPLICATE {}", other.id)).await;
+    }
 }
 
 /// The host's front door, for clients.
@@ -569,7 +597,10 @@ pub async fn tidy(port: Rc<Port>, office: Rc<Office>, ids: Vec<String>) {
     }
     port.sleep(2000).await;
     for at in &doors {
-        for line in nodes(&port, at).await {
+        let lines = nodes(&port, at).await;
+        let gone: Vec<&str> = lines.iter().filter(|l| !ids.contains(&l.id)).map(|l| l.id.as_str()).collect();
+        part(&port, at, &gone).await;
+        for line in &lines {
             if !ids.contains(&line.id) && !line.has("handshake") {
                 let _ = port.call(at, &format!("CLUSTER FORGET {}", line.id)).await;
             }

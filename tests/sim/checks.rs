@@ -29,6 +29,9 @@ struct Seen {
     epochs: BTreeMap<NodeId, u64>,
     flags: BTreeMap<NodeId, u16>,
     minority: bool,
+    /// Its own config epoch, and whether it was a replica.
+    own: Option<u64>,
+    replica: bool,
 }
 
 #[derive(Default)]
@@ -36,7 +39,7 @@ pub struct Checks {
     /// Nothing is looked at: for runs that are about figures.
     pub off: bool,
     /// One admin at a time, and nothing that hides nodes from each other: then nobody takes an epoch that
-    /// somebody else has taken.
+    /// somebody else has taken, as long as the bus is quicker than that admin.
     pub strict: bool,
     seen: BTreeMap<(usize, usize), Seen>,
     /// Of every slot: who has claimed it in which epoch. And what each node claimed last.
@@ -75,6 +78,7 @@ impl Checks {
         let seen = self.seen.get_mut(&(m, l)).expect("it had a view before");
         assert!(view.version > seen.version, "a view never goes back: {m}.{l}");
         assert!(view.current_epoch >= seen.epoch, "the current epoch never falls: {m}.{l}");
+        let known = seen.epoch;
         (seen.version, seen.epoch) = (view.version, view.current_epoch);
         let before = std::mem::take(&mut seen.flags);
         let mut epochs = std::mem::take(&mut seen.epochs);
@@ -101,6 +105,11 @@ impl Checks {
         watch_minority(seen, view, marks);
         let me = view.local_index(l);
         let node = view.local_node(l);
+        let was = seen.own.replace(node.config_epoch).filter(|_| node.is_master());
+        if was.is_some_and(|was| was < node.config_epoch) && !seen.replica {
+            assert!(known < node.config_epoch, "{m}.{l} takes an epoch of its own that it knew of");
+        }
+        seen.replica = node.is_replica();
         if node.is_master() {
             let own = (0..SLOTS as Slot).filter(|slot| view.owner_index(*slot) == me).collect();
             self.claim_all(node.id, node.config_epoch, &own, marks);
@@ -121,8 +130,8 @@ impl Checks {
         self.claimed.insert(id, (epoch, slots.clone()));
     }
 
-    /// A node goes by this slot, at this epoch: nobody else ever did. Epochs that are taken without a vote,
-    /// as by an import, can be taken twice by nodes that don't hear each other: that is a collision, which
+    /// A node goes by this slot, at this epoch. Epochs that are taken without a vote, as by an import or a
+    /// handoff, can be taken twice by nodes that have not heard of each other's yet: that is a collision, which
     /// must be over in the end.
     fn claim(&mut self, slot: Slot, epoch: u64, id: NodeId, marks: &mut Marks) {
         let known = self.claims.entry(slot).or_default();

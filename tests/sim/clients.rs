@@ -11,6 +11,9 @@ use std::rc::Rc;
 /// Redirections and repetitions that a command may take.
 const HOPS: usize = 12;
 
+/// How long a client waits for a replica to have what it wrote.
+const WAIT_MS: &str = "200";
+
 /// What a client works with.
 pub struct Work {
     pub history: Rc<RefCell<History>>,
@@ -63,8 +66,17 @@ impl Client {
         let key = format!("{{{}}}{}", self.pick(&self.work.tags), ["a", "b"][self.port.below(2)]);
         let began = self.work.history.borrow_mut().write(&key);
         let value = format!("{key}={}", began.value);
-        match self.perform(&key, words(&["SET", &key, &value])).await {
-            Ok(value) if value.is_ok() => self.work.history.borrow_mut().written(&key, began),
+        let mut commands = vec![words(&["SET", &key, &value])];
+        let waits = !self.work.front && self.port.below(3) == 0;
+        commands.extend(waits.then(|| words(&["WAIT", "1", WAIT_MS])));
+        match self.perform_all(&key, commands).await {
+            Ok(replies) if replies[0].is_ok() => {
+                if matches!(replies[1..], [Value::Int(1..)]) {
+                    self.port.mark("WAIT acknowledged");
+                }
+                let stamp = self.port.stamp.take();
+                self.work.history.borrow_mut().written(&key, began, stamp);
+            }
             Err(Broken::Lost) if self.work.front => self.work.history.borrow_mut().haunt(&key),
             _ => {}
         }
@@ -77,8 +89,9 @@ impl Client {
         let values = [(&a, 0), (&b, 1)].map(|(key, n)| format!("{key}={}", began[n].value));
         match self.perform(&a, words(&["MSET", &a, &values[0], &b, &values[1]])).await {
             Ok(value) if value.is_ok() => {
+                let stamp = self.port.stamp.take();
                 let mut history = self.work.history.borrow_mut();
-                [(&a, 0), (&b, 1)].iter().for_each(|(key, n)| history.written(key, began[*n]));
+                [(&a, 0), (&b, 1)].iter().for_each(|(key, n)| history.written(key, began[*n], stamp.clone()));
             }
             Err(Broken::Lost) if self.work.front => {
                 [&a, &b].iter().for_each(|key| self.work.history.borrow_mut().haunt(key));
@@ -120,8 +133,13 @@ impl Client {
         outcome.unwrap_or_else(|why| panic!("{why}"));
     }
 
-    /// A command with its redirections. The error is that of the last try.
     async fn perform(&mut self, key: &str, command: Vec<Vec<u8>>) -> Result<Value, Broken> {
+        self.perform_all(key, vec![command]).await.map(|mut replies| replies.remove(0))
+    }
+
+    /// A command with its redirections, and what goes with it wherever it goes. The error is that of the last
+    /// try.
+    async fn perform_all(&mut self, key: &str, all: Vec<Vec<Vec<u8>>>) -> Result<Vec<Value>, Broken> {
         let tag = key.split('}').next().expect("a tag").to_owned();
         let doors = self.work.doors.borrow().clone();
         let anywhere = doors[self.port.below(doors.len())].clone();
@@ -129,13 +147,14 @@ impl Client {
         let mut asking = false;
         let mut last = Err(Broken::Refused);
         for _ in 0..HOPS {
-            let mut commands = vec![command.clone()];
-            if std::mem::take(&mut asking) {
+            let mut commands = all.clone();
+            let asked = std::mem::take(&mut asking);
+            if asked {
                 commands.insert(0, words(&["ASKING"]));
             }
-            let value = self.port.call_raw(&to, commands).await?.pop().expect("a reply");
-            let text = value.error().unwrap_or_default().to_owned();
-            last = Ok(value);
+            let replies = self.port.call_raw(&to, commands).await?.split_off(asked as usize);
+            let text = replies[0].error().unwrap_or_default().to_owned();
+            last = Ok(replies);
             let mut parts = text.split(' ');
             match (parts.next().unwrap_or_default(), parts.nth(1)) {
                 ("MOVED", Some(there)) if !there.starts_with(':') => {

@@ -57,14 +57,17 @@ impl World {
         let cores = self.machines[m].cores.len() as u64;
         if cores > 0 {
             let (l, ms) = (self.rng.below(cores) as usize, self.rng.below(2 * TIMEOUT));
-            self.machines[m].cores[l] = self.now + ms;
+            let until = &mut self.machines[m].cores[l];
+            // what has been held up since must not be overtaken
+            *until = (*until).max(self.now + ms);
         }
     }
 
     fn stall_process(&mut self, m: usize) {
         let ms = self.rng.below(if self.harsh { 3 * TIMEOUT } else { TIMEOUT / 2 });
         self.marks.hit("process stopped and went on");
-        self.machines[m].stalled = self.now + ms;
+        let until = &mut self.machines[m].stalled;
+        *until = (*until).max(self.now + ms);
     }
 
     fn break_one(&mut self, m: usize) {
@@ -122,14 +125,12 @@ impl World {
         }
     }
 
-    /// No fault is left, but for what they did.
+    /// No fault is left, but for what they did; who stands still will go on.
     pub fn calm(&mut self) {
         self.stormy = false;
         self.net.weather = FAIR;
         self.heal();
         for m in 0..self.machines.len() {
-            self.machines[m].stalled = 0;
-            self.machines[m].cores.fill(0);
             if !self.machines[m].up && !self.machines[m].gone {
                 self.restart(m);
             }

@@ -55,7 +55,9 @@ impl World {
     pub fn watching_losses(&mut self, m: usize, l: usize, given: Vec<String>, act: impl FnOnce(&mut World)) {
         let host = self.machines[m].shoal_mut().expect("a host with shards");
         let lost = &mut host.lost[l];
-        if self.slots.iter().all(|slot| !lost.contains(*slot)) {
+        // what a replica has is its master's, and was booked when it became one
+        let replica = host.views[l].local_node(l).is_replica();
+        if replica || self.slots.iter().all(|slot| !lost.contains(*slot)) {
             lost.clear();
         }
         if lost.is_empty() && given.is_empty() {
@@ -82,24 +84,56 @@ impl World {
 
     pub fn drop_key(&mut self, m: usize, key: &str, mark: &'static str) {
         self.tell_of(|| format!("{m} drops {key}"));
-        assert!(self.harsh, "{key} was dropped by machine {m}, and nothing had gone wrong");
+        let wrong = self.harsh || self.copies.bereft;
+        assert!(wrong, "{key} was dropped by machine {m}, and nothing had gone wrong");
         self.marks.hit(mark);
         self.history.borrow_mut().lose(key);
     }
 
     /// A foreign replica, which has copied nothing, serves these slots now.
-    pub fn lose_slots(&mut self, slots: &[Slot]) {
-        let keys = self.history.borrow().keys();
-        let gone = |key: &&String| slots.contains(&shoal::slot::key_slot(key.as_bytes()));
-        keys.iter().filter(gone).for_each(|key| self.history.borrow_mut().lose(key));
+    pub fn lose_slots(&mut self, m: usize, slots: &[Slot]) {
+        let won: Vec<Slot> = slots.iter().copied().filter(|slot| self.slots.contains(slot)).collect();
+        for slot in won {
+            let keys = self.history.borrow().keys_in(slot);
+            keys.iter().for_each(|key| self.history.borrow_mut().lose(key));
+            self.won_by_stranger(m, slot);
+        }
     }
 
-    /// All keys that a machine holds.
+    /// The keys of a machine whose process ends are nowhere, unless a replica of their node takes over.
+    pub fn set_adrift(&mut self, m: usize) {
+        let ids = self.ids_of(m);
+        for key in self.keys_of(m) {
+            self.marks.hit("crash of a host with keys");
+            let slot = shoal::slot::key_slot(key.as_bytes());
+            let holder = self.machines[m].shoal().and_then(|host| {
+                let holds = |l: &usize| host.keys(*l, &[slot]).contains(&key);
+                let mut masters =
+                    (0..host.shards.len()).filter(|l| host.views[*l].local_node(*l).is_master());
+                let owner = host.views[0].local_owner(slot).map(usize::from);
+                masters.find(holds).or(owner)
+            });
+            self.history.borrow_mut().set_adrift(&key, ids[holder.unwrap_or(0)]);
+        }
+    }
+
+    /// It starts with nothing: what it had, and nobody has taken up, is lost.
+    pub fn lose_adrift(&mut self, m: usize) {
+        for id in self.ids_of(m) {
+            let mut history = self.history.borrow_mut();
+            history.adrift_of(&id).iter().for_each(|key| history.lose(key));
+        }
+    }
+
+    /// All keys that a machine holds as master.
     pub fn keys_of(&self, m: usize) -> Vec<String> {
         let (machine, life) = (&self.machines[m], self.machines[m].life);
         let mut keys: Vec<String> = match &machine.body {
             Body::Redis(node) => return node.keys(),
-            Body::Shoal(host) => (0..host.shards.len()).flat_map(|l| host.keys(l, &self.slots)).collect(),
+            Body::Shoal(host) => {
+                let masters = (0..host.shards.len()).filter(|l| host.views[*l].local_node(*l).is_master());
+                masters.flat_map(|l| host.keys(l, &self.slots)).collect()
+            }
         };
         let borrowed = self.borrowed.iter().filter(|((machine, _), _)| *machine == m);
         keys.extend(borrowed.flat_map(|(_, keys)| keys.iter().cloned()));

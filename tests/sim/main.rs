@@ -8,19 +8,23 @@
 //!
 //! - [`world`]: virtual time, and what happens in it; [`machine`], [`net`], [`talks`], [`faults`].
 //! - [`shoal_host`]: our host; [`redis`]: a node that keeps Redis's rules, told anew.
-//! - [`script`]: how [`clients`] and [`admin`]s wait; [`history`]: what clients may see; [`keys`]: where
+//! - [`copies`]: replicas, and what they must have when they take over.
+//! - [`script`]: how [`clients`], [`admin`]s and [`keeper`]s wait; [`history`]: what clients may see; [`keys`]: where
 //!   keys are.
 //! - [`checks`]: what holds at every step; [`peace`]: what holds in the end.
 //! - [`marks`]: rare branches, and whether they were hit.
-//! - [`scenario`]: one seed. [`crowd`]: many nodes, for figures.
+//! - [`scenario`]: one seed. [`crowd`]: many nodes, for figures. [`loss`]: a host with many masters is lost.
 
 mod admin;
 mod checks;
 mod clients;
+mod copies;
 mod crowd;
 mod faults;
 mod history;
+mod keeper;
 mod keys;
+mod loss;
 mod machine;
 mod marks;
 mod net;

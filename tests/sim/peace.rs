@@ -10,15 +10,17 @@ use std::collections::BTreeSet;
 impl World {
     /// The names of all nodes of the cluster.
     pub fn ids(&self) -> BTreeSet<NodeId> {
-        let machines = self.machines.iter().filter(|machine| !machine.gone);
-        machines
-            .flat_map(|machine| match &machine.body {
-                Body::Shoal(host) => {
-                    host.views.iter().enumerate().map(|(l, view)| view.local_node(l).id).collect::<Vec<_>>()
-                }
-                Body::Redis(node) => vec![node.id],
-            })
-            .collect()
+        (0..self.machines.len()).filter(|m| !self.machines[*m].gone).flat_map(|m| self.ids_of(m)).collect()
+    }
+
+    /// The names of a machine's nodes.
+    pub fn ids_of(&self, m: usize) -> Vec<NodeId> {
+        match &self.machines[m].body {
+            Body::Shoal(host) => {
+                host.views.iter().enumerate().map(|(l, view)| view.local_node(l).id).collect()
+            }
+            Body::Redis(node) => vec![node.id],
+        }
     }
 
     /// Why the nodes do not agree yet, if they don't: on who belongs to them, who is well, who has which

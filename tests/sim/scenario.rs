@@ -2,12 +2,13 @@
 
 use super::admin::{self, Office};
 use super::clients::{self, Work};
+use super::keeper;
 use super::machine::own_port;
 use super::marks::Marks;
 use super::script::{Addr, Port};
 use super::world::{Event, TIMEOUT, World};
 use shoal::slot::{Slot, key_slot};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// Tags whose keys may be anywhere, and tags that only clients of front doors write.
@@ -26,6 +27,9 @@ struct Run {
     world: World,
     office: Rc<Office>,
     fronts: Rc<RefCell<Vec<Addr>>>,
+    /// Nodes that begin with slots, and those that begin as replicas.
+    masters: Vec<Addr>,
+    spares: Vec<Addr>,
 }
 
 fn keys_of(tags: &[String]) -> Vec<String> {
@@ -60,12 +64,22 @@ impl Run {
         let mut world = World::new(seed, keys, !seed.is_multiple_of(4));
         let hosts = 2 + world.rng.below(3) as usize;
         let foreign = world.rng.below(3) as usize;
+        // most have replicas
+        let (replicated, mut spare) = (world.rng.below(4) > 0, Vec::new());
         for n in 0..hosts {
             let shards = if n == 0 { 2 + world.rng.below(2) } else { 1 + world.rng.below(3) };
-            world.add_host(shards as usize, false);
+            spare.push((shards as usize, if replicated { world.rng.below(3) as usize } else { 0 }));
+            world.add_host(spare[n].0 + spare[n].1, false);
         }
         (0..foreign).for_each(|_| _ = world.add_foreign());
         let doors = Rc::new(RefCell::new(world.doors()));
+        let (mut masters, mut spares) = (Vec::new(), Vec::new());
+        for (m, machine) in world.machines.iter().enumerate() {
+            let serving = spare.get(m).map_or(1, |(shards, _)| *shards);
+            let doors = |range: std::ops::Range<usize>| range.map(|l| Addr::new(&machine.ip, own_port(l)));
+            masters.extend(doors(0..serving));
+            spares.extend(doors(serving..machine.nodes()));
+        }
         let office = Office {
             doors,
             slots,
@@ -73,11 +87,12 @@ impl Run {
             busy: Rc::default(),
             open: Rc::default(),
             leaving: Rc::default(),
+            still: Cell::new(false),
             careless: world.harsh,
         };
         let fronts = world.machines.iter().filter(|machine| machine.nodes() > 1);
         let fronts = fronts.map(|machine| admin::front(&machine.ip)).collect();
-        Run { world, office: Rc::new(office), fronts: Rc::new(RefCell::new(fronts)) }
+        Run { world, office: Rc::new(office), fronts: Rc::new(RefCell::new(fronts)), masters, spares }
     }
 
     fn until_agreed(&mut self, ms: u64, what: &str) {
@@ -93,11 +108,26 @@ impl Run {
         }
     }
 
-    /// A cluster, with a foreign replica now and then.
+    /// Replicas have what their masters have.
+    fn until_equal(&mut self, what: &str) {
+        if !self.world.until(30 * TIMEOUT, |world| world.difference().is_none()) {
+            let why = self.world.difference().unwrap_or_default();
+            panic!("{what}: replicas differ, seed {}: {why}\n{}", self.world.seed, self.world.show());
+        }
+    }
+
+    /// A cluster with replicas, a foreign one among them now and then.
     fn form(&mut self) {
-        let doors = self.office.doors.borrow().clone();
-        self.world.perform(10_000, |port| admin::create(port, doors));
+        let (masters, nodes) = (self.masters.len(), [&self.masters[..], &self.spares].concat());
+        self.world.perform(10_000, |port| admin::create(port, nodes, masters));
         self.until_agreed(20 * TIMEOUT, "the beginning");
+        // nobody copies a foreign node
+        let foreign = self.office.foreign.borrow().clone();
+        let masters = self.masters.iter().filter(|addr| !foreign.contains(addr)).cloned().collect();
+        let spares = self.spares.clone();
+        self.world.perform(30_000, |port| keeper::place(port, spares, masters));
+        self.until_agreed(20 * TIMEOUT, "replicas");
+        self.until_equal("the beginning");
         if !self.world.harsh || self.world.rng.below(2) == 0 {
             return;
         }
@@ -106,9 +136,9 @@ impl Run {
             let m = self.world.add_foreign();
             let master = self.world.rng.below(masters as u64) as usize;
             let host = self.world.machines[master].shoal().expect("the first ones are hosts");
-            let l = self.world.rng.below(host.count as u64) as usize;
-            let host = self.world.machines[master].shoal().expect("the first ones are hosts");
-            let id = host.views[l].local_node(l).id().to_owned();
+            let nodes = host.views.iter().enumerate().map(|(l, view)| view.local_node(l));
+            let ids: Vec<String> = nodes.filter(|n| n.is_master()).map(|n| n.id().to_owned()).collect();
+            let id = ids[self.world.rng.below(ids.len() as u64) as usize].clone();
             let new = Addr::new(&self.world.machines[m].ip, own_port(0));
             let old = self.office.doors.borrow()[0].clone();
             let replica = new.clone();
@@ -138,9 +168,14 @@ impl Run {
         let mine = tags("f", FRONT_TAGS);
         let work = Work { history, keys: keys_of(&mine), tags: mine, doors, front: true };
         self.world.start_script(0, |port| clients::client(port, work));
+        if !self.spares.is_empty() {
+            let office = self.office.clone();
+            let home = self.world.rng.below(self.world.machines.len() as u64) as usize;
+            self.world.start_script(home, |port| keeper::keeper(port, office));
+        }
         // two who move slots at the same time can make Redis's nodes lose keys
         let admins = if !self.world.harsh && foreign { 1 } else { 1 + self.world.rng.below(2) };
-        self.world.checks.strict = !self.world.harsh && admins == 1;
+        self.world.checks.strict = !self.world.harsh && admins == 1 && self.spares.is_empty();
         for _ in 0..admins {
             let office = self.office.clone();
             let home = self.world.rng.below(self.world.machines.len() as u64) as usize;
@@ -166,6 +201,7 @@ impl Run {
         {
             self.world.marks.hit("host removed");
             self.world.crash(m);
+            self.world.lose_adrift(m);
             self.world.machines[m].gone = true;
         }
     }
@@ -208,6 +244,7 @@ impl Run {
         let (office, forgot) = (self.office.clone(), self.world.forgot);
         self.world.perform(120_000, |port| admin::fix(port, office, forgot));
         self.until_agreed(60 * TIMEOUT, "peace");
+        self.until_equal("peace");
         self.world.look_for_keys();
         let history = self.world.history.clone();
         let keys = history.borrow().keys();

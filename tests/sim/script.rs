@@ -3,6 +3,7 @@
 //! A script never touches the world. It leaves wishes in its [`Port`] and is polled again when the world
 //! has fulfilled the one that it waits for.
 
+use super::history::Stamp;
 use super::resp::Value;
 use shoal::util::rng::Rng;
 use std::cell::{Cell, RefCell};
@@ -56,6 +57,8 @@ pub struct Port {
     /// The script shall come to its end.
     pub stopping: Cell<bool>,
     pub wishes: RefCell<Vec<Wish>>,
+    /// What is known of the write that was answered last.
+    pub stamp: RefCell<Option<Stamp>>,
     reply: RefCell<Option<Replies>>,
 }
 
@@ -66,6 +69,7 @@ impl Port {
             rng: RefCell::new(rng),
             stopping: Cell::new(false),
             wishes: RefCell::default(),
+            stamp: RefCell::default(),
             reply: RefCell::default(),
         })
     }
@@ -82,6 +86,7 @@ impl Port {
     /// Leaves a wish whose fulfilment is then awaited: what came before is not it.
     fn wish(&self, wish: Wish) {
         self.reply.take();
+        self.stamp.take();
         self.wishes.borrow_mut().push(wish);
     }
 

@@ -48,6 +48,7 @@ impl Outside for Nothing {
 pub type Published = (Vec<usize>, Arc<View>);
 
 pub struct ShoalHost {
+    pub host: Arc<Host>,
     pub desk: Desk,
     pub count: usize,
     /// None where only the plane is of interest.
@@ -86,6 +87,7 @@ impl ShoalHost {
         config.save.0.clear();
         let mut host = Host::new(config, count, Shard::COMMANDS, Box::new(Nothing));
         host.cluster = true;
+        host.run_id = format!("{seed:040x}");
         host.own_ports = (0..count).map(own_port).collect();
         let host = Arc::new(host);
         let local =
@@ -111,6 +113,7 @@ impl ShoalHost {
             desk.saved(Progress { written: version, saved: version }, &|_| 0, now_ms);
         }
         let mut this = ShoalHost {
+            host: host.clone(),
             desk,
             count,
             shards: Vec::new(),
@@ -191,6 +194,13 @@ impl ShoalHost {
         let (door, port) = if front { (Door::Front, FRONT) } else { (Door::Own, own_port(l)) };
         let client = self.shards[l].open(door, format!("{from}:50000"), format!("{to}:{port}"), 9, now);
         client.expect("room for a client")
+    }
+
+    /// The same with their values.
+    pub fn strings(&self, l: usize, slots: &[Slot]) -> Vec<(String, Option<String>)> {
+        let mut keys = self.keys(l, slots);
+        keys.sort_unstable();
+        keys.into_iter().map(|key| (key.clone(), self.shards[l].string_of(key.as_bytes()))).collect()
     }
 
     /// The keys that a shard holds in these slots.

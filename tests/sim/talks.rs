@@ -1,10 +1,9 @@
-//! MIGRATE's links: a shard that talks to the client port of a shard elsewhere.
+//! Links of MIGRATE and of replicas: a shard that talks to the client port of a shard elsewhere.
 
 use super::machine::own_port;
 use super::world::{Event, World};
 use shoal::shard::Input;
 use shoal::shard::moving::{LinkEvent, LinkId, LinkOrder};
-use shoal::shard::plane::Letters;
 use std::collections::BTreeMap;
 
 /// A core of a machine.
@@ -26,6 +25,7 @@ pub enum TalkEvent {
     Opened(LinkId),
     Sent(LinkId, usize),
     Answer(LinkId, Vec<u8>),
+    /// The other side has ended it, or it broke.
     Closed(LinkId),
     /// And the one that was called.
     Say(u32, Vec<u8>),
@@ -38,6 +38,8 @@ struct Talk {
     last: [u64; 2],
     /// Something was cut off: nobody hears any more of it, and only patience ends it.
     dead: bool,
+    /// The one that was called has closed it: its number may be another client's by now.
+    ended: bool,
 }
 
 /// All talks of all machines.
@@ -58,7 +60,9 @@ impl Talks {
 
     fn remove(&mut self, source: Source) -> Option<Talk> {
         let talk = self.by_source.remove(&source)?;
-        self.by_target.remove(&talk.to);
+        if !talk.ended {
+            self.by_target.remove(&talk.to);
+        }
         Some(talk)
     }
 }
@@ -79,9 +83,29 @@ impl World {
             // what is still under way is dropped with the connection
             LinkOrder::Close { link } => {
                 if let Some(talk) = self.talks.remove(((m, l), link)) {
-                    self.talk(1, talk.to.0, TalkEvent::HangUp(talk.to.1));
+                    self.hang_up_talk(&talk);
                 }
             }
+        }
+    }
+
+    /// The one that was called learns that nobody is there any more.
+    fn hang_up_talk(&mut self, talk: &Talk) {
+        if !talk.ended {
+            self.talk(1, talk.to.0, TalkEvent::HangUp(talk.to.1));
+        }
+    }
+
+    /// The one that was called ends it, after what it has said.
+    pub fn end_talk(&mut self, source: Source) {
+        let way = self.pass(source, 1);
+        let Some(talk) = self.talks.by_source.get_mut(&source) else { return };
+        talk.ended = true;
+        let ((m, l), client) = talk.to;
+        self.talks.by_target.remove(&talk.to);
+        self.shard(m, l).close(client);
+        if let Some((delay, _)) = way {
+            self.talk(delay, source.0, TalkEvent::Closed(source.1));
         }
     }
 
@@ -108,7 +132,10 @@ impl World {
             TalkEvent::Dial { link, host, port } => return self.dial_talk((m, l), link, (&host, port)),
             TalkEvent::Opened(link) => self.shard(m, l).link(link, LinkEvent::Opened, now),
             TalkEvent::Sent(link, bytes) => self.shard(m, l).link(link, LinkEvent::Sent(bytes), now),
-            TalkEvent::Closed(link) => self.shard(m, l).link(link, LinkEvent::Closed, now),
+            TalkEvent::Closed(link) => {
+                self.talks.remove(((m, l), link));
+                self.shard(m, l).link(link, LinkEvent::Closed, now);
+            }
             TalkEvent::Answer(link, bytes) => {
                 if self.talks.by_source.contains_key(&((m, l), link)) {
                     self.note_bytes(&bytes);
@@ -127,27 +154,20 @@ impl World {
     }
 
     fn dial_talk(&mut self, from: Core, link: LinkId, (host, port): (&str, u16)) {
-        // a replica copies from its primary: here none does and is never elected, but its own data go
-        let host_of = self.machines[from.0].shoal_mut();
-        let copies = host_of.is_some_and(|h| h.views[from.1].local_node(from.1).is_replica());
-        if copies {
-            let now = self.shard_now(from.0);
-            let letters = Letters { flush: true, ..Letters::default() };
-            self.watching_losses(from.0, from.1, Vec::new(), |w| {
-                w.shard(from.0, from.1).letters(letters, now)
-            });
-        }
-        let to = self.by_ip.get(host).copied().filter(|to| self.machines[*to].up && !copies);
-        let Some(to) = to else { return self.talk(0, from, TalkEvent::Closed(link)) };
+        // nobody copies a foreign node, and nobody moves keys to one by MIGRATE
+        let answers = |to: &usize| self.machines[*to].up && self.machines[*to].shoal().is_some();
+        let Some(to) = self.by_ip.get(host).copied().filter(answers) else {
+            return self.talk(0, from, TalkEvent::Closed(link));
+        };
         if self.net.is_cut(from.0, to) || self.net.is_cut(to, from.0) {
             // nothing is heard of it
             return;
         }
         let (home, now) = (self.machines[from.0].ip.clone(), self.shard_now(to));
         let core = (to, (port - own_port(0)) as usize);
-        let there = self.machines[to].shoal_mut().expect("keys go to a foreign node by other means");
+        let there = self.machines[to].shoal_mut().expect("it answers");
         let client = there.open(core.1, false, &home, host, now);
-        let talk = Talk { to: (core, client), last: [0; 2], dead: false };
+        let talk = Talk { to: (core, client), last: [0; 2], dead: false, ended: false };
         self.talks.by_target.insert(talk.to, (from, link));
         self.talks.by_source.insert((from, link), talk);
         let delay = self.delay();
@@ -166,8 +186,10 @@ impl World {
     /// The connection breaks for both sides.
     pub fn break_talk(&mut self, source: Source) {
         let Some(talk) = self.talks.remove(source) else { return };
-        self.marks.hit("MIGRATE's link broke");
-        self.talk(1, talk.to.0, TalkEvent::HangUp(talk.to.1));
+        let ((m, l), _) = source;
+        let copies = self.machines[m].up && self.is_copy(m, l);
+        self.marks.hit(if copies { "replica's link broke" } else { "MIGRATE's link broke" });
+        self.hang_up_talk(&talk);
         if !talk.dead {
             self.talk(1, source.0, TalkEvent::Closed(source.1));
         }

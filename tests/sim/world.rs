@@ -3,7 +3,8 @@
 //! One thread, one seed. Equal seeds give equal runs, which [`World::trace`] witnesses.
 
 use super::checks::Checks;
-use super::history::History;
+use super::copies::Copies;
+use super::history::{History, Stamp};
 use super::machine::{BUS, Body, Clock, Disk, End, FRONT, Machine, Parcel, own_port};
 use super::marks::Marks;
 use super::net::{Dial, Net};
@@ -103,6 +104,7 @@ struct Call {
     client: Option<u32>,
     out: Vec<u8>,
     replies: Replies,
+    stamp: Option<Stamp>,
 }
 
 impl Call {
@@ -141,6 +143,7 @@ pub struct World {
     pub slots: Vec<Slot>,
     /// By machine and slot: keys that a shard has borrowed of another.
     pub borrowed: BTreeMap<(usize, Slot), Vec<String>>,
+    pub copies: Copies,
     pub checks: Checks,
     pub marks: Marks,
     pub trace: u64,
@@ -177,13 +180,21 @@ impl World {
             history: Rc::new(RefCell::new(history)),
             slots,
             borrowed: BTreeMap::new(),
+            copies: Copies::default(),
             checks: Checks::default(),
             marks: Marks::default(),
             trace: 0,
             stormy: false,
             harsh,
             forgot: false,
-            config: Config { cluster_node_timeout: TIMEOUT, ..Config::default() },
+            // patience with replicas is as short as with nodes
+            config: Config {
+                cluster_node_timeout: TIMEOUT,
+                repl_timeout: 3,
+                repl_ping_replica_period: 1,
+                repl_diskless_sync_delay: 0,
+                ..Config::default()
+            },
             telling: std::env::var_os("SHOAL_TELL").is_some(),
         }
     }
@@ -323,6 +334,7 @@ impl World {
             Event::Replied(id) => {
                 if let Some(call) = self.calls.remove(&id) {
                     self.tell_of(|| call.show());
+                    self.scripts[call.script].port.stamp.replace(call.stamp);
                     self.wake(call.script, call.replies);
                 }
             }
@@ -342,11 +354,16 @@ impl World {
 
     /// A machine with a Shoal host of so many shards; `bare` without the shards themselves.
     pub fn add_host(&mut self, shards: usize, bare: bool) -> usize {
+        self.add_host_with(shards, bare, None)
+    }
+
+    /// The same with a nodes.conf.
+    pub fn add_host_with(&mut self, shards: usize, bare: bool, saved: Option<conf::Conf>) -> usize {
         let clock = self.some_clock();
         let (m, now_ms, seed) = (self.machines.len(), clock.show(self.now), self.rng.next_u64());
         let ip = format!("10.0.{}.{}", m / 200, m % 200 + 1);
         let config = self.config_of(m);
-        let start = Start { config, ip: &ip, shards, bare, saved: None, seed, now_ms };
+        let start = Start { config, ip: &ip, shards, bare, saved, seed, now_ms };
         let (host, disk) = ShoalHost::start(start);
         self.add_machine(ip, clock, Body::Shoal(Box::new(host)), Some(disk))
     }
@@ -419,10 +436,7 @@ impl World {
     /// The process ends without a word, and its memory is gone.
     pub fn crash(&mut self, m: usize) {
         self.tell_of(|| format!("{m} crashes"));
-        for key in self.keys_of(m) {
-            self.marks.hit("crash of a host with keys");
-            self.history.borrow_mut().lose(&key);
-        }
+        self.set_adrift(m);
         let machine = &mut self.machines[m];
         let views = machine.shoal().map(|host| host.views.clone()).unwrap_or_default();
         let open = |importing| views.iter().any(|view| view.open.iter().any(|o| o.importing == importing));
@@ -455,6 +469,8 @@ impl World {
             self.later(1, Event::Replied(id));
         }
         self.sessions.retain(|(machine, ..), _| *machine != m);
+        self.copies.streams.forget(m);
+        self.settle_contests();
     }
 
     /// It starts again with its disk as it is.
@@ -477,6 +493,7 @@ impl World {
             }
         };
         self.tell_of(|| format!("{m} starts again"));
+        self.lose_adrift(m);
         self.machines[m].body = body;
         self.machines[m].up = true;
         self.begin(m);
@@ -553,6 +570,9 @@ impl World {
             return;
         }
         self.watching_losses(m, l, Vec::new(), |world| world.shard(m, l).letters(letters, now));
+        if !self.is_copy(m, l) {
+            self.inherit(m, l);
+        }
     }
 
     fn tell(&mut self, m: usize, event: LinkEvent<'_>) {
@@ -598,15 +618,18 @@ impl World {
                 if host.lost.iter().map(SlotSet::len).sum::<usize>() > before {
                     self.marks.hit("slot lost to a newer epoch");
                 }
+                let mut changed = Vec::new();
                 for (locals, view) in views {
                     for l in locals {
                         let old = self.machines[m].shoal_mut().expect("a host").views[l].clone();
                         self.tell_of_view(m, l, &old, &view);
                         self.machines[m].shoal_mut().expect("a host").views[l] = view.clone();
                         self.checks.see(m, l, &view, &mut self.marks);
+                        changed.push((l, old, view.clone()));
                     }
                     self.note(view.version ^ view.current_epoch << 32);
                 }
+                self.note_roles(m, &changed);
                 for l in bells {
                     let delay = self.rng.below(2);
                     self.at(delay, m, Event::Bell(l));
@@ -616,13 +639,15 @@ impl World {
                 let (dropped, marks) = (std::mem::take(&mut node.dropped), std::mem::take(&mut node.marks));
                 let won = std::mem::take(&mut node.won);
                 dropped.iter().for_each(|key| self.drop_key(m, key, "dirty slot dropped"));
-                self.lose_slots(&won);
+                self.lose_slots(m, &won);
                 marks.into_iter().for_each(|mark| self.marks.hit(mark));
                 let node = self.machines[m].redis().expect("a foreign node");
                 if !won.is_empty() {
                     self.checks.elect(node.config_epoch(), node.id);
                 }
                 self.checks.see_foreign(node, &mut self.marks);
+                self.note_foreign_gains(m);
+                self.settle_contests();
             }
         }
     }
@@ -641,8 +666,13 @@ impl World {
         }
     }
 
-    /// Takes from a core what its last turn has left: mail, questions, output.
+    /// Takes from a core what its last turn has left: mail, questions, output. When its output has left, there
+    /// may be more.
     pub fn settle_core(&mut self, m: usize, l: usize) {
+        while self.take_leavings(m, l) {}
+    }
+
+    fn take_leavings(&mut self, m: usize, l: usize) -> bool {
         let now = self.shard_now(m);
         let shard = self.shard(m, l);
         while shard.has_chores() {
@@ -664,10 +694,13 @@ impl World {
         for mail in host.take_questions(l) {
             self.at(0, m, Event::ToDesk(mail));
         }
+        self.note_stream(m, l);
+        let more = !news.is_empty();
         for client in news {
             self.take_output(m, l, client);
         }
         orders.into_iter().for_each(|order| self.order_talk(m, l, order));
+        more
     }
 
     // calls
@@ -678,8 +711,12 @@ impl World {
         if shard.take_output(client, &mut out) {
             shard.sent(client);
         }
+        let over = shard.is_done(client);
         if let Some(source) = self.talks.source(m, l, client) {
-            return self.answer_talk(source, out);
+            self.answer_talk(source, out);
+            return if over {
+                self.end_talk(source)
+            };
         }
         let Some(&id) = self.sessions.get(&(m, l, client)) else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -688,7 +725,9 @@ impl World {
         if replies.len() < call.commands.len() {
             return;
         }
-        call.replies = Ok(replies);
+        let stamp = self.stamp((m, l), &self.calls[&id].commands, &replies);
+        let call = self.calls.get_mut(&id).expect("it is there");
+        (call.replies, call.stamp) = (Ok(replies), stamp);
         let bytes = std::mem::take(&mut call.out);
         self.note_bytes(&bytes);
         self.sessions.remove(&(m, l, client));
@@ -723,7 +762,8 @@ impl World {
             FRONT => self.rng.below(machine.map_or(1, |m| self.machines[m].nodes() as u64)) as usize,
             own => own.saturating_sub(own_port(0)) as usize,
         };
-        self.calls.insert(id, Call { script, home, to, core, machine, commands, client, out, replies });
+        let call = Call { script, home, to, core, machine, commands, client, out, replies, stamp: None };
+        self.calls.insert(id, call);
         self.later(PATIENCE, Event::Impatient(id));
         let delay = self.delay();
         match machine {
@@ -762,6 +802,13 @@ impl World {
         }
         let call = self.calls.get_mut(&id).expect("it is there");
         let (l, front) = (call.core, call.to.port == FRONT);
+        if let [cluster, failover, ..] = &call.commands[0][..]
+            && (&cluster[..], &failover[..]) == (b"CLUSTER", b"FAILOVER")
+        {
+            let words = call.commands[0].clone();
+            self.note_order(m, l, &words);
+        }
+        let call = self.calls.get_mut(&id).expect("it is there");
         let home = call.home;
         let (now, now_ms) = (self.shard_now(m), self.clock(m));
         let home = self.machines[home].ip.clone();

@@ -231,15 +231,23 @@ impl RedisNode {
     /// `clusterCron`
     pub fn tick(&mut self, now: u64) {
         self.begin(now);
+        let now = self.now;
         self.iteration += 1;
-        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-            self.reconnect(id);
+        // of a thousand nodes few need anything at a time: only these are looked at twice
+        let idle = |node: &Known| node.ping_sent == 0 && now <= node.pong_received + self.timeout / 2;
+        let (mut apart, mut due) = (Vec::new(), Vec::new());
+        for (id, node) in &self.nodes {
+            apart.extend((node.link.is_none() || node.has(flag::HANDSHAKE)).then_some(*id));
+            due.extend((!idle(node)).then_some(*id));
         }
+        apart.into_iter().for_each(|id| self.reconnect(id));
         if self.iteration.is_multiple_of(10) {
             self.ping_someone();
         }
-        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-            self.look_after(id);
+        for id in due {
+            if self.nodes.contains_key(&id) {
+                self.look_after(id);
+            }
         }
         self.consider_election();
         self.update_state();

@@ -202,9 +202,10 @@ impl RedisNode {
     fn take_gossip(&mut self, link: LinkId, sender: Option<NodeId>, entries: &[GossipEntry]) {
         let named = self.links.get(&link).and_then(|link| link.peer).or(sender);
         let sender = named.filter(|id| self.nodes.contains_key(id));
+        let by = sender.filter(|by| self.nodes[by].is_master());
         for entry in entries {
             if self.nodes.contains_key(&entry.id) {
-                self.take_entry(sender, entry);
+                self.take_entry(by, entry);
             } else if sender.is_some()
                 && entry.flags & flag::NOADDR == 0
                 && self.blacklist.get(&entry.id).is_none_or(|until| self.now > *until)
@@ -217,29 +218,26 @@ impl RedisNode {
         }
     }
 
-    fn take_entry(&mut self, sender: Option<NodeId>, entry: &GossipEntry) {
+    /// What a node, `by` if it is a master, says of another.
+    fn take_entry(&mut self, by: Option<NodeId>, entry: &GossipEntry) {
         let (now, id) = (self.now, entry.id);
         let failing = entry.flags & (flag::PFAIL | flag::FAIL) != 0;
-        if id != self.id
-            && let Some(by) = sender.filter(|by| self.nodes[by].is_master())
-        {
-            let reports = &mut self.known(id).reports;
-            if failing {
-                reports.insert(by, now);
-                self.fail_if_agreed(id);
-            } else {
-                reports.remove(&by);
-            }
+        if let Some(by) = by.filter(|_| failing && id != self.id) {
+            self.known(id).reports.insert(by, now);
+            self.fail_if_agreed(id);
         }
-        let reports = self.reports(id);
-        let pong = entry.pong_received as u64 * 1000;
+        let (own, valid) = (self.id, self.timeout * 2);
         let node = self.known(id);
-        if !failing && node.ping_sent == 0 && reports == 0 && pong <= now + 500 {
+        if !node.reports.is_empty() {
+            let gone = by.filter(|_| !failing && id != own);
+            node.reports.retain(|reporter, at| Some(*reporter) != gone && now - (*at).min(now) <= valid);
+        }
+        let pong = entry.pong_received as u64 * 1000;
+        if !failing && node.ping_sent == 0 && node.reports.is_empty() && pong <= now + 500 {
             node.pong_received = node.pong_received.max(pong);
         }
-        let elsewhere = (&node.ip, node.port, node.cport) != (&entry.ip, entry.port, entry.cport);
         let lost = node.has(flag::PFAIL | flag::FAIL) && !failing && entry.flags & flag::NOADDR == 0;
-        if lost && elsewhere {
+        if lost && (&node.ip, node.port, node.cport) != (&entry.ip, entry.port, entry.cport) {
             self.take_address(id, entry.ip.clone(), entry.port, entry.cport);
         }
     }

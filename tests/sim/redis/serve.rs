@@ -249,6 +249,11 @@ impl RedisNode {
         out.push('\n');
     }
 
+    /// Slots on their way from it or to it.
+    pub fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.migrating.keys().chain(self.importing.keys()).copied()
+    }
+
     /// Who owns each slot, as far as it knows.
     pub fn owner(&self, slot: Slot) -> Option<NodeId> {
         self.owners[slot as usize % SLOTS]
