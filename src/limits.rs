@@ -113,6 +113,10 @@ pub const KEEP_BUFFER: usize = 64 * 1024;
 pub const TURNS_A_YIELD: u32 = 64;
 /// Entries of glommio's own rings, which carry a core's files and timers.
 pub const GLOMMIO_RING: usize = 128;
+/// Rounds of PFSELFTEST over all registers, and elements that it counts: a tenth of Redis's, for a shard
+/// that stands still for seconds is taken for dead.
+pub const HLL_TEST_ROUNDS: usize = 100;
+pub const HLL_TEST_ELEMENTS: u64 = 1_000_000;
 /// Longest reply to a random pick with repetitions (SRANDMEMBER and the like with a negative count).
 pub const RANDOM_REPLY: usize = 256 * 1024 * 1024;
 /// And each node of a cluster: its port, its letterbox, and links to some thirty other nodes. What is

@@ -21,6 +21,7 @@ mod ops;
 mod pubsub;
 mod table;
 mod tests;
+mod types;
 
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ pub struct Args {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "ops,large,tests,memory,hops,idle,aof,pubsub"
+        default_value = "ops,large,tests,types,memory,hops,idle,aof,pubsub"
     )]
     only: Vec<Part>,
     #[arg(long, value_enum, value_delimiter = ',', default_value = "standalone,cluster")]
@@ -43,10 +44,10 @@ pub struct Args {
     /// Turns of each server
     #[arg(long, default_value_t = 3)]
     reps: usize,
-    /// Which of redis-benchmark's default tests; all of them unless said
+    /// Which of redis-benchmark's default tests, or commands of types; all of them unless said
     #[arg(long, value_delimiter = ',')]
     tests: Vec<String>,
-    /// Pipelines for ops (1,16,64 unless said) and for tests (1,16)
+    /// Pipelines for ops (1,16,64 unless said) and for tests and types (1,16)
     #[arg(long, value_delimiter = ',')]
     pipelines: Vec<usize>,
     /// A tenth of the requests
@@ -76,6 +77,8 @@ enum Part {
     Large,
     /// Every default test of redis-benchmark
     Tests,
+    /// Bitmaps, HyperLogLogs and places
+    Types,
     /// Resident bytes an item
     Memory,
     /// A command on the other core, against one on its own
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
             Part::Ops => ops::measure(&args),
             Part::Large => large::measure(&args),
             Part::Tests => tests::measure(&args),
+            Part::Types => types::measure(&args),
             Part::Memory => memory::measure(&args),
             Part::Hops => hops::measure(&args),
             Part::Idle => hops::idle(&args),

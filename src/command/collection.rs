@@ -107,6 +107,27 @@ pub fn drop_empty(ctx: &mut Ctx<'_>, key: &Key<'_>) {
     ctx.fx.event(ctx.db, key.bytes, class::GENERIC, "del");
 }
 
+/// Stores a result over whatever `key` held, which counts as so many changes, or removes the key when
+/// the result is empty.
+pub fn replace<T: Collection>(
+    ctx: &mut Ctx<'_>,
+    key: &Key<'_>,
+    result: T,
+    class: u32,
+    event: &'static str,
+    changes: u64,
+) {
+    let db = ctx.ks.db_mut(ctx.db);
+    if !result.is_empty() {
+        if !db.set_object(key, result.into_object(), Ttl::Clear, &ctx.clock) {
+            ctx.fx.event(ctx.db, key.bytes, class::NEW, "new");
+        }
+        ctx.fx.changed_by(changes, ctx.db, key.bytes, class, event);
+    } else if db.delete(key, ctx.conf.lazyfree_lazy_server_del, &ctx.clock) {
+        ctx.fx.changed(ctx.db, key.bytes, class::GENERIC, "del");
+    }
+}
+
 /// HDEL, SREM, ZREM: takes each word behind the key out of its collection, and replies with how many
 /// were there.
 pub fn remove<T: Collection>(

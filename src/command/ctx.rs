@@ -138,6 +138,8 @@ pub fn is_local(local_ip: &str) -> bool {
 
 /// Classes of keyspace events, as `notify-keyspace-events` counts them.
 pub mod class {
+    /// No class: nobody is told, though the value has changed.
+    pub const SILENT: u32 = 0;
     pub const GENERIC: u32 = 1;
     pub const STRING: u32 = 1 << 1;
     pub const LIST: u32 = 1 << 2;

@@ -2,8 +2,9 @@
 //!
 //! [`spec`] says what a row of the table is, [`table`] is the table, [`ctx`] is all that a handler
 //! may see and touch. One file a family; families never import each other; what two of them need
-//! stands in [`ctx`], [`collection`], [`sampling`] and [`rdb`], or lower.
+//! stands in [`ctx`], [`collection`], [`text`], [`sampling`] and [`rdb`], or lower.
 
+pub mod bitmap;
 pub mod blocking;
 pub mod cluster_cmd;
 pub mod collection;
@@ -12,9 +13,11 @@ pub mod connection;
 pub mod ctx;
 pub mod debug;
 pub mod error;
+pub mod geo;
 pub mod hash;
 pub mod help;
 pub mod host;
+pub mod hyperloglog;
 pub mod info;
 pub mod introspect;
 pub mod keys;
@@ -22,6 +25,7 @@ pub mod latency;
 pub mod list;
 pub mod memory;
 pub mod migrate;
+pub mod module;
 pub mod pubsub;
 pub mod rdb;
 pub mod sampling;
@@ -36,4 +40,5 @@ pub mod string;
 pub mod table;
 #[cfg(test)]
 pub mod testing;
+pub mod text;
 pub mod zset;

@@ -149,12 +149,23 @@ impl<'a> Reply<'a> {
     pub fn double(&mut self, x: f64) {
         let mut text = num::Buf::new();
         num::write_double(&mut text, x);
+        self.number(&text);
+    }
+
+    /// As [`Reply::double`] without exponent, as coordinates are shown.
+    pub fn human_double(&mut self, x: f64) {
+        let mut text = num::Buf::new();
+        num::write_human_double(&mut text, x);
+        self.number(&text);
+    }
+
+    fn number(&mut self, text: &[u8]) {
         if self.resp3 {
             self.out.push(b',');
-            self.raw(&text);
+            self.raw(text);
             self.raw(b"\r\n");
         } else {
-            self.bulk(&text);
+            self.bulk(text);
         }
     }
 

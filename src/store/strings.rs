@@ -96,15 +96,40 @@ impl Db {
     /// The bytes of a string for writing, made at least `min_len` long with zeros, and created
     /// when missing. From here on its encoding is raw. `None` when the key holds something else.
     pub fn bytes_mut(&mut self, key: &Key, min_len: usize, clock: &Clock) -> Option<&mut [u8]> {
-        let spot = match self.live(key, clock) {
-            Some(spot) => spot,
+        self.stretch(key, min_len, clock).map(|(bytes, _)| bytes)
+    }
+
+    /// As [`Db::bytes_mut`], and how long the string was if there was one.
+    pub fn stretch(
+        &mut self,
+        key: &Key,
+        min_len: usize,
+        clock: &Clock,
+    ) -> Option<(&mut [u8], Option<usize>)> {
+        let (spot, old) = match self.live(key, clock) {
+            Some(spot) => (spot, Some(self.string_len(key, spot)?)),
             None => {
                 self.overwrite(key, Payload::Bytes(b""), Ttl::Clear, true, None, clock);
-                self.spot(key)?
+                (self.spot(key)?, None)
             }
         };
-        let old = self.string_len(key, spot)?;
-        self.reshape(key, spot, old.max(min_len), clock)
+        let bytes = self.reshape(key, spot, old.unwrap_or(0).max(min_len), clock)?;
+        Some((bytes, old))
+    }
+
+    /// Lets `f` change a string's bytes, and their number. From here on its encoding is raw. `None`
+    /// when there is no such key, or it holds something else.
+    pub fn edit<R>(&mut self, key: &Key, clock: &Clock, f: impl FnOnce(&mut Vec<u8>) -> R) -> Option<R> {
+        let spot = self.live(key, clock)?;
+        self.string_len(key, spot)?;
+        let lru = clock.no_touch.then(|| self.entry(key, spot).lru());
+        let lru = lru.unwrap_or_else(|| self.touched(key, spot, clock));
+        Some(self.update(key, spot, |entry| {
+            let out = edit_bytes(entry, f);
+            entry.set_raw();
+            entry.set_lru(lru);
+            out
+        }))
     }
 
     fn string_len(&self, key: &Key, spot: Spot) -> Option<usize> {
@@ -120,11 +145,22 @@ impl Db {
     fn reshape(&mut self, key: &Key, spot: Spot, len: usize, clock: &Clock) -> Option<&mut [u8]> {
         let lru = clock.no_touch.then(|| self.entry(key, spot).lru());
         let lru = lru.unwrap_or_else(|| self.touched(key, spot, clock));
-        self.update(key, spot, |entry| {
-            make_bytes(entry, len);
-            entry.set_raw();
-            entry.set_lru(lru);
-        });
+        let entry = self.entry(key, spot);
+        let keeps_shape = match entry.view() {
+            View::Bytes(bytes) => entry.is_raw() && bytes.len() == len,
+            View::Object(Object::Str(bytes)) => entry.is_raw() && bytes.len() == len,
+            _ => false,
+        };
+        if keeps_shape {
+            self.will_change(key, spot);
+            self.entry_mut(key, spot).set_lru(lru);
+        } else {
+            self.update(key, spot, |entry| {
+                make_bytes(entry, len);
+                entry.set_raw();
+                entry.set_lru(lru);
+            });
+        }
         match self.entry_mut(key, spot).view_mut() {
             ViewMut::Bytes(bytes) => Some(bytes),
             ViewMut::Object(Object::Str(bytes)) => Some(bytes.to_mut()),
@@ -150,4 +186,23 @@ fn make_bytes(entry: &mut Entry, len: usize) {
         ViewMut::Object(Object::Str(bytes)) => bytes.to_mut().resize(len, 0),
         _ => {}
     }
+}
+
+/// Lets `f` change the bytes of a string: in place where they have an allocation of their own.
+fn edit_bytes<R>(entry: &mut Entry, f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    if let ViewMut::Object(Object::Str(bytes)) = entry.view_mut() {
+        return f(bytes.to_mut());
+    }
+    let mut bytes = match entry.view() {
+        View::Int(n) => itoa::Buffer::new().format(n).as_bytes().to_vec(),
+        View::Bytes(bytes) => bytes.to_vec(),
+        View::Object(_) => unreachable!("the caller has seen that it is a string"),
+    };
+    let out = f(&mut bytes);
+    let ttl = entry.expire_at();
+    match bytes.len() <= INLINE_VALUE {
+        true => entry.replace(Payload::Bytes(&bytes), ttl, true),
+        false => entry.replace(Payload::Object(Box::new(Object::Str(bytes.into()))), ttl, true),
+    };
+    out
 }

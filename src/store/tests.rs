@@ -101,6 +101,8 @@ enum Op {
     List(u16, u8),
     Append(u16, Vec<u8>),
     Write(u16, u16),
+    /// Turns a string around, and makes it this long.
+    Edit(u16, u16),
     Expire(u16, u8),
     Delete(u16),
     Rename(u16, u16),
@@ -126,6 +128,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (key(), 1..100u8).prop_map(|(k, n)| Op::List(k, n)),
         4 => (key(), value()).prop_map(|(k, v)| Op::Append(k, v)),
         2 => (key(), 0..1200u16).prop_map(|(k, n)| Op::Write(k, n)),
+        2 => (key(), 0..1200u16).prop_map(|(k, n)| Op::Edit(k, n)),
         4 => (key(), 0..6u8).prop_map(|(k, t)| Op::Expire(k, t)),
         6 => key().prop_map(Op::Delete),
         2 => (key(), key()).prop_map(|(a, b)| Op::Rename(a, b)),
@@ -236,6 +239,7 @@ impl Pair {
             }
             Op::Append(k, tail) => self.append(&name(k), &tail),
             Op::Write(k, n) => self.write(&name(k), n as usize),
+            Op::Edit(k, n) => self.edit(&name(k), n as usize),
             Op::Expire(k, t) => {
                 let key = name(k);
                 let at = (t > 0).then(|| clock.now_ms + t as u64 * 10);
@@ -305,6 +309,25 @@ impl Pair {
         });
         assert_eq!(got, expected);
         if got.is_some() {
+            let entry = self.db.peek(&handle, &self.clock).unwrap();
+            assert_eq!(entry.string_encoding(), Some("raw"));
+        }
+    }
+
+    fn edit(&mut self, key: &[u8], len: usize) {
+        fn turn(bytes: &mut Vec<u8>, len: usize) -> usize {
+            bytes.reverse();
+            bytes.resize(len, b'e');
+            bytes.len()
+        }
+        let there = self.model.live(key, self.clock.now_ms);
+        let expected = match self.model.keys.get_mut(key) {
+            Some((Value::Str(s), _)) if there => Some(turn(s, len)),
+            _ => None,
+        };
+        let handle = self.db.key(key);
+        assert_eq!(self.db.edit(&handle, &self.clock, |bytes| turn(bytes, len)), expected);
+        if expected.is_some() {
             let entry = self.db.peek(&handle, &self.clock).unwrap();
             assert_eq!(entry.string_encoding(), Some("raw"));
         }

@@ -18,8 +18,20 @@ pub const FLOORS: &[(u8, &[&str])] = &[
 ];
 
 /// Files of `command/` that are no family: every family may use them.
-pub const COMMAND_SHARED: &[&str] =
-    &["mod", "ctx", "spec", "error", "host", "help", "testing", "collection", "sampling", "rdb", "blocking"];
+pub const COMMAND_SHARED: &[&str] = &[
+    "mod",
+    "ctx",
+    "spec",
+    "error",
+    "host",
+    "help",
+    "testing",
+    "collection",
+    "text",
+    "sampling",
+    "rdb",
+    "blocking",
+];
 /// Files of `command/` that may use the families.
 pub const COMMAND_OVERVIEW: &[&str] = &["mod", "table", "testing"];
 /// Neighbours on one floor that may meet all the same.

@@ -23,7 +23,7 @@
 //! - `@each NAME VALUE ...`: once for each value, as `$NAME` inside a word or as words `$*NAME`;
 //!   several `@each` multiply
 //! - `@before REQUEST` (or `@before @sleep MS`) is executed before each of these, `@after [unordered [pairs]] REQUEST`
-//!   after it, and compared
+//!   after it, and compared; both may name what `@each` does
 
 use super::words;
 
@@ -126,8 +126,9 @@ impl Script {
     }
 
     fn raw(&mut self, at: usize, rest: &str, pending: Pending) -> Result<(), String> {
-        for words in pending.expand(words::split(rest)?) {
-            let words = words::expand(words)?;
+        let line = words::split(rest)?;
+        for binding in pending.bindings() {
+            let words = words::expand(bind(&line, &binding))?;
             self.steps.push(Step { line: at, act: Act::Raw(words), how: pending.how.clone() });
         }
         Ok(())
@@ -158,20 +159,20 @@ impl Script {
     }
 
     fn request(&mut self, at: usize, lines: Vec<Words>, pending: Pending) -> Result<(), String> {
-        for words in lines.into_iter().flat_map(|line| pending.expand(line)) {
+        let bindings = pending.bindings();
+        for (line, binding) in lines.iter().flat_map(|line| bindings.iter().map(move |b| (line, b))) {
+            let words = |words: &Words| words::expand(bind(words, binding));
             for before in &pending.before {
                 let act = match &before[..] {
                     [sleep, ms] if sleep == b"@sleep" => Act::Sleep(number(&String::from_utf8_lossy(ms))?),
-                    _ => Act::Send(words::expand(before.clone())?),
+                    _ => Act::Send(words(before)?),
                 };
                 self.steps.push(Step { line: at, act, how: How::Ignore });
             }
-            let words = words::expand(words)?;
-            let act = if pending.scan { Act::Scan(words) } else { Act::Send(words) };
+            let act = if pending.scan { Act::Scan(words(line)?) } else { Act::Send(words(line)?) };
             self.steps.push(Step { line: at, act, how: pending.how.clone() });
             for (how, after) in &pending.after {
-                let act = Act::Send(words::expand(after.clone())?);
-                self.steps.push(Step { line: at, act, how: how.clone() });
+                self.steps.push(Step { line: at, act: Act::Send(words(after)?), how: how.clone() });
             }
         }
         Ok(())
@@ -231,17 +232,25 @@ impl Pending {
         Ok(())
     }
 
-    /// The request once for each combination of the `@each` values.
-    fn expand(&self, words: Words) -> Vec<Words> {
-        let mut lines = vec![words];
+    /// Each combination of the `@each` values.
+    fn bindings<'a>(&'a self) -> Vec<Binding<'a>> {
+        let mut out = vec![Binding::new()];
         for (name, values) in &self.each {
-            let spread = |line: Words| {
-                values.iter().map(move |value| words::substitute(&line, name, value)).collect::<Vec<_>>()
+            let with = |binding: &Binding<'a>| {
+                let value = |value: &'a Vec<u8>| [&binding[..], &[(&name[..], &value[..])]].concat();
+                values.iter().map(value).collect::<Vec<_>>()
             };
-            lines = lines.into_iter().flat_map(spread).collect();
+            out = out.iter().flat_map(with).collect();
         }
-        lines
+        out
     }
+}
+
+/// Names, and what stands for them.
+type Binding<'a> = Vec<(&'a str, &'a [u8])>;
+
+fn bind(words: &Words, binding: &Binding<'_>) -> Words {
+    binding.iter().fold(words.clone(), |words, (name, value)| words::substitute(&words, name, value))
 }
 
 /// `full` cut to each of its lengths, and with one and two arguments more.
@@ -295,6 +304,8 @@ mod tests {
             "PING",
         ];
         assert_eq!(sent(text), want);
+        let text = "@each x 1 2\n@before SET k $x\n@after GET $x\nGET k";
+        assert_eq!(sent(text), ["SET k 1", "GET k", "GET 1", "SET k 2", "GET k", "GET 2"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub use lcs::lcs;
 
 use super::ctx::{Ctx, class};
 use super::error::{Done, ErrReply, NOT_FLOAT, NOT_INT, OVERFLOW, TOO_LONG, WRONG_TYPE, arity};
+use super::text::with_text;
 use crate::limits::LONG_REQUEST;
 use crate::resp::{Args, Reply};
 use crate::store::{Expiry, Key, Look, Owned, OwnedValue, Ttl, ValueRef};
@@ -41,23 +42,6 @@ fn reply_value(ctx: &mut Ctx<'_>, key: &Key<'_>) -> Result<bool, ErrReply> {
             ctx.out.null();
             ctx.fx.event(ctx.db, key.bytes, class::KEY_MISS, "keymiss");
             Ok(false)
-        }
-    }
-}
-
-/// Calls `f` with the text of the string at `key`; `None` when there is no key.
-fn with_text<R>(
-    ctx: &mut Ctx<'_>,
-    key: &Key<'_>,
-    f: impl FnOnce(&mut Reply<'_>, &[u8]) -> R,
-) -> Result<Option<R>, ErrReply> {
-    match ctx.ks.db_mut(ctx.db).find(key, Look::Read, &ctx.clock).map(|entry| entry.value()) {
-        Some(ValueRef::Str(bytes)) => Ok(Some(f(&mut ctx.out, bytes))),
-        Some(ValueRef::Int(n)) => Ok(Some(f(&mut ctx.out, itoa::Buffer::new().format(n).as_bytes()))),
-        Some(ValueRef::Obj(_)) => Err(WRONG_TYPE),
-        None => {
-            ctx.fx.event(ctx.db, key.bytes, class::KEY_MISS, "keymiss");
-            Ok(None)
         }
     }
 }

@@ -81,7 +81,9 @@ pub fn first_key_index(spec: &Spec, args: Args<'_>) -> Option<usize> {
 /// none, and when they cannot be told because the arguments are wrong.
 pub fn keys_of(spec: &Spec, args: Args<'_>) -> Keys {
     let variable = spec.keys.iter().any(|k| k.flags & key::VARIABLE_FLAGS != 0);
-    let found = if variable { None } else { by_specs(spec, args) };
+    // of several keys to store in, the specs would name the first of each kind
+    let stores = matches!(spec.name, "georadius" | "georadiusbymember");
+    let found = if variable || stores { None } else { by_specs(spec, args) };
     found.unwrap_or_else(|| by_name(spec, args))
 }
 
@@ -107,7 +109,8 @@ fn begin(k: &KeySpec, args: Args<'_>) -> Option<Option<usize>> {
     match k.begin {
         Begin::Index(index) => Some(Some(index as usize)),
         Begin::Keyword { word, from } if from > 0 => {
-            Some((from as usize..args.len()).find(|&i| args.is(i, word)).map(|i| i + 1))
+            // behind the last argument there is nothing
+            Some((from as usize..args.len() - 1).find(|&i| args.is(i, word)).map(|i| i + 1))
         }
         Begin::Keyword { word, from } => {
             let from = args.len() as i64 + from as i64;
@@ -156,10 +159,48 @@ fn by_name(spec: &Spec, args: Args<'_>) -> Keys {
             }
             out
         }
+        "bitfield" => bitfield_key(args),
+        "georadius" | "georadiusbymember" => georadius_keys(args),
         "migrate" => migrate_keys(args),
+        // without sources, too, it makes the destination
+        "pfmerge" => Keys::from_slice(&[KeyAt { index: 1, flags: key::RW | key::ACCESS | key::INSERT }]),
         "sort_ro" => SmallVec::from_slice(&[KeyAt { index: 1, flags: key::RO | key::ACCESS }]),
         _ => by_loose_count(spec, args),
     }
+}
+
+/// BITFIELD only reads if it does nothing but GET.
+fn bitfield_key(args: Args<'_>) -> Keys {
+    let mut flags = key::RO | key::ACCESS;
+    let mut i = 2;
+    while i < args.len() {
+        let more = args.len() - i - 1;
+        i += match () {
+            _ if args.is(i, "GET") && more >= 2 => 3,
+            _ if args.is(i, "OVERFLOW") && more >= 1 => 2,
+            _ => {
+                flags = key::RW | key::ACCESS | key::UPDATE;
+                break;
+            }
+        };
+    }
+    SmallVec::from_slice(&[KeyAt { index: 1, flags }])
+}
+
+/// What is searched, and what is stored in: the last STORE or STOREDIST counts.
+fn georadius_keys(args: Args<'_>) -> Keys {
+    let mut out = Keys::from_slice(&[KeyAt { index: 1, flags: key::RO | key::ACCESS }]);
+    let mut store = None;
+    let mut i = 5;
+    while i + 1 < args.len() {
+        if args.is(i, "STORE") || args.is(i, "STOREDIST") {
+            i += 1;
+            store = Some(i);
+        }
+        i += 1;
+    }
+    out.extend(store.map(|index| KeyAt { index, flags: key::OW | key::UPDATE }));
+    out
 }
 
 /// The one that is named first, or those behind KEYS. Both at once is an error, and has no keys.

@@ -4,10 +4,13 @@
 //! index is built by the compiler: an open-addressed table over the folded first and last eight
 //! letters of a name, one comparison a probe.
 
+mod bitmap;
 mod cluster;
 mod connection;
 mod extract;
+mod geo;
 mod hash;
+mod hyperloglog;
 mod keys;
 mod list;
 mod pubsub;
@@ -27,13 +30,16 @@ use crate::resp::Args;
 pub use extract::{KeyAt, Keys, first_key_index, has_keys, keys_of};
 use extract::{legacy_range, movable};
 
-const GROUPS: [&[Spec]; 12] = [
+const GROUPS: [&[Spec]; 15] = [
     string::ROWS,
     keys::ROWS,
     list::ROWS,
     hash::ROWS,
     set::ROWS,
     zset::ROWS,
+    bitmap::ROWS,
+    hyperloglog::ROWS,
+    geo::ROWS,
     connection::ROWS,
     transactions::ROWS,
     pubsub::ROWS,

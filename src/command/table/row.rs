@@ -118,6 +118,12 @@ pub(super) const fn numkeys(index: i32, flags: u32) -> KeySpec {
     KeySpec { begin: Begin::Index(index), find, flags, notes: "" }
 }
 
+/// One key behind `word`, which is looked for from argument `from` on.
+pub(super) const fn behind(word: &'static str, from: i32, flags: u32) -> KeySpec {
+    let find = Find::Range { last: 0, step: 1, limit: 0 };
+    KeySpec { begin: Begin::Keyword { word, from }, find, flags, notes: "" }
+}
+
 /// Keys in places that no key spec can describe.
 pub(super) const fn unknown(flags: u32, notes: &'static str) -> KeySpec {
     KeySpec { begin: Begin::Unknown, find: Find::Unknown, flags, notes }

@@ -9,7 +9,7 @@ use crate::command::spec::flag::{
 };
 use crate::command::spec::key::RO;
 use crate::command::spec::{Join, KeySpec, Run, Spec, Verb, acl};
-use crate::command::{config_cmd, debug, info, introspect, latency, memory, save, server, slowlog};
+use crate::command::{config_cmd, debug, info, introspect, latency, memory, module, save, server, slowlog};
 
 const fn row(name: &'static str, arity: i16, flags: u32, keys: &'static [KeySpec], run: Run) -> Spec {
     new("server", name, arity, flags, keys, run)
@@ -103,6 +103,11 @@ pub(super) const ROWS: &[Spec] = &[
     container("memory", -2, 0, MEMORY_SUBS).doc(
         "4.0.0",
         "Container of the commands about memory.",
+        "Depends on subcommand.",
+    ),
+    container("module", -2, 0, MODULE_SUBS).doc(
+        "4.0.0",
+        "Container of the commands about modules.",
         "Depends on subcommand.",
     ),
     row("save", 1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, &[], Here(save::save))
@@ -319,4 +324,31 @@ const SLOWLOG_SUBS: &[Spec] = &[
     row("slowlog|reset", 2, ADMIN | LOADING | STALE, &[], Here(slowlog::slowlog_reset))
         .doc("2.2.12", "Empties the slow log.", "O(N) where N is the number of entries in the slowlog")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+];
+
+/// Of modules that would change the server.
+const LOADS: u32 = ADMIN | NOSCRIPT | PROTECTED | NO_ASYNC_LOADING;
+
+const MODULE_SUBS: &[Spec] = &[
+    row("module|help", 2, LOADING | STALE, &[], Here(module::module_help)).doc(
+        "5.0.0",
+        "Explains the subcommands of MODULE.",
+        "O(1)",
+    ),
+    row("module|list", 2, ADMIN | NOSCRIPT, &[], Here(module::module_list))
+        .doc("4.0.0", "Lists the modules that are loaded.", "O(N) where N is the number of loaded modules.")
+        .tips(&["nondeterministic_output_order"]),
+    row("module|load", -3, LOADS, &[], Here(module::module_load))
+        .doc("4.0.0", "Loads a module.", "O(1)")
+        .args(&[text("path"), text("arg").opt().many()]),
+    row("module|loadex", -3, LOADS, &[], Here(module::module_load))
+        .doc("7.0.0", "Loads a module with configuration parameters.", "O(1)")
+        .args(&[
+            text("path"),
+            block("configs", &[text("name"), text("value")]).after("CONFIG").opt().many_tokens(),
+            block("args", &[text("arg")]).after("ARGS").opt().many(),
+        ]),
+    row("module|unload", 3, LOADS, &[], Here(module::module_unload))
+        .doc("4.0.0", "Unloads a module.", "O(1)")
+        .args(&[text("name")]),
 ];

@@ -17,12 +17,12 @@ pub use range::{
     zremrangebyscore, zrevrange, zrevrangebylex, zrevrangebyscore,
 };
 
-use super::collection::{drop_empty, read, remove, write_elem};
+use super::collection::{drop_empty, read, remove, replace, write_elem};
 use super::ctx::{Ctx, class};
 use super::error::{Done, SYNTAX, arity};
 use crate::resp::{Args, Reply};
-use crate::store::{Key, Ttl};
-use crate::value::{Elem, Object, ZSet};
+use crate::store::Key;
+use crate::value::{Elem, ZSet};
 
 /// How members and their scores stand in a reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,14 +156,6 @@ fn shrunk(ctx: &mut Ctx<'_>, key: &Key<'_>, event: &'static str, n: usize, empty
 /// replies with its length.
 fn store(ctx: &mut Ctx<'_>, key: &Key<'_>, result: ZSet, event: &'static str) {
     let len = result.len();
-    let db = ctx.ks.db_mut(ctx.db);
-    if len > 0 {
-        if !db.set_object(key, Object::ZSet(result), Ttl::Clear, &ctx.clock) {
-            ctx.fx.event(ctx.db, key.bytes, class::NEW, "new");
-        }
-        ctx.fx.changed(ctx.db, key.bytes, class::ZSET, event);
-    } else if db.delete(key, ctx.conf.lazyfree_lazy_server_del, &ctx.clock) {
-        ctx.fx.changed(ctx.db, key.bytes, class::GENERIC, "del");
-    }
+    replace(ctx, key, result, class::ZSET, event, 1);
     ctx.out.int(len as i64);
 }

@@ -184,7 +184,7 @@ fn change(ks: &mut Keyspace, at: usize, key: &[u8], clock: &Clock, rng: &mut Rng
         return;
     }
     let db = ks.db_mut(at);
-    match rng.below(9) {
+    match rng.below(10) {
         _ if drops => _ = db.delete(&key, rng.below(2) == 0, clock),
         0 => _ = db.set_int(&key, rng.below(1 << 40) as i64, Ttl::Keep, clock),
         1 => _ = db.update_int(&key, clock, |n| (n % 5 > 0).then_some(n + 1)),
@@ -197,6 +197,7 @@ fn change(ks: &mut Keyspace, at: usize, key: &[u8], clock: &Clock, rng: &mut Rng
             }
         }
         6 => _ = db.find(&key, Look::Read, clock).map(value_of),
+        7 => _ = db.edit(&key, clock, |bytes| bytes.truncate(9)),
         _ => _ = db.set_str(&key, &value(rng), Ttl::Clear, clock),
     }
 }

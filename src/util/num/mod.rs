@@ -178,6 +178,19 @@ pub fn exact_i64(x: f64) -> Option<i64> {
     (n as f64 == x).then_some(n)
 }
 
+/// What C makes of `x` as a whole number, on the machines that Redis runs on: cut off towards zero; the
+/// least of all where it does not fit, or is NaN.
+pub fn c_i64(x: f64) -> i64 {
+    const LIMIT: f64 = (1u64 << 63) as f64;
+    if (-LIMIT..LIMIT).contains(&x) { x as i64 } else { i64::MIN }
+}
+
+/// As [`c_i64`] without a sign: negative numbers wrap around.
+pub fn c_u64(x: f64) -> u64 {
+    const LIMIT: f64 = (1u64 << 63) as f64;
+    if x >= LIMIT { c_i64(x - LIMIT) as u64 ^ 1 << 63 } else { c_i64(x) as u64 }
+}
+
 /// Appends `x` as Redis replies with doubles: `inf`, `-inf`, `nan`, and else C's `%.17g`
 /// (`3`, `1.1000000000000001`, `1e+20`, `-0`).
 pub fn write_double(out: &mut Buf, x: f64) {
