@@ -30,8 +30,15 @@ pub const SAVE_TRIES: u32 = 3;
 pub const INLINE_VALUE: usize = 1024;
 /// Requests from this length on are received for themselves, so that their value can be kept as it came.
 pub const LONG_REQUEST: usize = 32 * 1024;
-/// Of what a client announces, so many times as much as it has sent gets room.
-pub const TRUST: usize = 128;
+/// Bytes that a request lacks from which on they are received straight into its buffer, and how many at once.
+pub const LONG_RECV: usize = 128 * 1024;
+pub const LONG_RECV_ONCE: usize = 1024 * 1024;
+/// Of what a client announces, so many times as much as it has sent gets room: with the first buffer that came,
+/// all of a request of some megabytes.
+pub const TRUST: usize = 1024;
+/// How often memory that nobody uses goes back to the system, in seconds: what large values take and leave is
+/// cleared by the kernel each time that it comes back.
+pub const PURGE_S: u64 = 10;
 /// Commands that are parsed and prefetched together before the first of them executes.
 pub const BATCH: usize = 64;
 /// Commands that are parsed between two steps of a key's way through memory.
@@ -111,7 +118,7 @@ pub const RING_COMPLETIONS: u32 = 8192;
 pub const KEEP_BUFFER: usize = 64 * 1024;
 /// Turns after which a core lets the other tasks of its glommio executor run.
 pub const TURNS_A_YIELD: u32 = 64;
-/// Entries of glommio's own rings, which carry a core's files and timers.
+/// Entries of each of glommio's own rings: a core's sockets and files are on a ring of ours.
 pub const GLOMMIO_RING: usize = 128;
 /// Rounds of PFSELFTEST over all registers, and elements that it counts: a tenth of Redis's, for a shard
 /// that stands still for seconds is taken for dead.

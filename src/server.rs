@@ -369,11 +369,17 @@ const EVERY: Duration = Duration::from_secs(1);
 /// What the thread that belongs to no shard does: frees what is big, gives memory back, waits for the end.
 /// With what code the process then exits.
 fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &AtWork) -> ExitCode {
+    const PURGE_EVERY: Duration = Duration::from_secs(limits::PURGE_S);
     let mut next = Instant::now() + EVERY;
+    let mut next_purge = Instant::now() + PURGE_EVERY;
     loop {
-        if Instant::now() >= next {
-            next = Instant::now() + EVERY;
+        let now = Instant::now();
+        if now >= next {
+            next = now + EVERY;
             outside::publish(host);
+        }
+        if now >= next_purge {
+            next_purge = now + PURGE_EVERY;
             net::heap::purge();
         }
         let how = match inbox.recv_timeout(next.saturating_duration_since(Instant::now())) {

@@ -15,6 +15,8 @@ pub struct Conn {
     pub sending: bool,
     /// Recv was cancelled because the client holds too much.
     pub paused: bool,
+    /// Recv was cancelled to go on in another way.
+    pub switching: bool,
     /// The stream ended, or was shut down by us: it closes when nothing is on its way.
     pub dead: bool,
     /// Recycled output buffer.
@@ -45,6 +47,7 @@ impl Conn {
             receiving: false,
             sending: false,
             paused: false,
+            switching: false,
             dead: false,
             spare: Vec::new(),
             staged: Vec::new(),

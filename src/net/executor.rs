@@ -35,7 +35,7 @@ use crate::shard::mail::Mail;
 use crate::shard::moving::LinkEvent;
 use crate::shard::plane::{Publication, Question};
 use crate::shard::snapshot::FileOrder;
-use crate::shard::{Input, Setup, Shard};
+use crate::shard::{Input, Reading, Setup, Shard};
 use crate::store::Garbage;
 use glommio::{LocalExecutorBuilder, Placement};
 use socket2::{Domain, Socket};
@@ -387,6 +387,10 @@ impl Core {
     }
 
     /// Submits and, unless mail is there, sleeps until something comes. Siblings may run the shard meanwhile.
+    ///
+    /// However long it is idle the core sleeps here, and never in glommio's own park, on this ring's eventfd: that
+    /// takes ten system calls for a wake in place of one, and would be of use only to tasks of the executor
+    /// that wait for something, of which there are none.
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
         let Core { me, ring, shard, shared, .. } = self;
         match wait {
@@ -487,12 +491,15 @@ impl Core {
                     return;
                 };
                 conn.receiving = false;
+                let switching = std::mem::take(&mut conn.switching);
                 match error {
                     Some(libc::ENOBUFS) => self.starved.push(number),
                     Some(libc::ECANCELED) if conn.paused && !conn.dead => {}
+                    Some(libc::ECANCELED) if switching && !conn.dead => self.starved.push(number),
                     _ => self.ended.push(number),
                 }
             }
+            Completion::Filled { tag, result, buf } => self.filled(tag, result, buf),
             Completion::Sent { tag, result, from, buf } => self.sent(tag, result, from, buf),
             Completion::Synced { tag, result } => self.synced(tag, result),
             Completion::Accepted { tag, result, more } => self.accepted(tag, result, more),
@@ -547,10 +554,8 @@ impl Core {
                 let _ = socket.send(refusal);
             }
             Ok(number) => {
-                let conn = self.conns.insert(number, socket);
-                conn.receiving = true;
-                let (fd, tag) = (conn.fd(), tag(number, conn.generation));
-                self.ring.recv(fd, tag);
+                self.conns.insert(number, socket);
+                self.receive(number);
             }
         }
     }
@@ -577,14 +582,44 @@ impl Core {
         drop(inputs);
         self.ring.recycle(self.received.iter().map(|r| r.1));
         for (number, ..) in self.received.drain(..) {
-            if self.shard.is_full(number)
+            let reading = self.shard.reading(number);
+            if reading != Reading::On
                 && let Some(conn) = self.conns.get(number)
                 && conn.receiving
                 && !conn.paused
+                && !conn.switching
             {
-                conn.paused = true;
+                match reading {
+                    Reading::Full => conn.paused = true,
+                    _ => conn.switching = true,
+                }
                 self.ring.cancel_recv(tag(number, conn.generation));
             }
+        }
+    }
+
+    /// More of a long request is in its buffer.
+    fn filled(&mut self, of: u64, result: io::Result<usize>, buf: Vec<u8>) {
+        let Some((number, conn)) = self.conns.tagged(of) else { return };
+        conn.receiving = false;
+        let received = result.unwrap_or(0);
+        match received {
+            0 => self.ended.push(number),
+            _ if conn.dead => self.ended.push(number),
+            _ => self.starved.push(number),
+        }
+        self.shard.take_input(number, buf, received);
+    }
+
+    /// Receives from a client that is not read from: what is missing of a long request into its buffer, all
+    /// else into the ring's.
+    fn receive(&mut self, number: u32) {
+        let Some(conn) = self.conns.get(number).filter(|conn| !conn.receiving && !conn.dead) else { return };
+        conn.receiving = true;
+        let (fd, tag) = (conn.fd(), tag(number, conn.generation));
+        match self.shard.lend_input(number) {
+            Some((buf, room)) => self.ring.fill(fd, buf, room, tag),
+            None => self.ring.recv(fd, tag),
         }
     }
 
@@ -675,14 +710,8 @@ impl Core {
             self.news.push(number);
         }
         for number in std::mem::take(&mut self.starved) {
-            if let Some(conn) = self.conns.get(number)
-                && !conn.receiving
-                && !conn.dead
-                && !conn.paused
-            {
-                conn.receiving = true;
-                let (fd, tag) = (conn.fd(), tag(number, conn.generation));
-                self.ring.recv(fd, tag);
+            if self.conns.get(number).is_some_and(|conn| !conn.paused) {
+                self.receive(number);
             }
         }
     }
@@ -856,9 +885,7 @@ impl Core {
             && !conn.dead
         {
             conn.paused = false;
-            conn.receiving = true;
-            let (fd, tag) = (conn.fd(), tag(number, conn.generation));
-            self.ring.recv(fd, tag);
+            self.receive(number);
         }
     }
 

@@ -3,7 +3,8 @@
 //! The only room besides `store/` with `unsafe`. Its contract towards the kernel: memory that was
 //! handed over (the provided buffers, a buffer being sent) stays where it is until the kernel says
 //! that it is done. So the ring owns all such memory itself: the buffer region lives as long as the
-//! ring, and a send takes its `Vec` by value and gives it back with the completion.
+//! ring, and a send, or a recv into memory of its own, takes its `Vec` by value and gives it back with the
+//! completion.
 
 use crate::limits::RECV_OFFER;
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
@@ -24,6 +25,7 @@ const WAKE: u64 = 4 << 56;
 const QUIET: u64 = 5 << 56;
 const WRITABLE: u64 = 6 << 56;
 const SYNC: u64 = 7 << 56;
+const FILL: u64 = 8 << 56;
 
 /// Sizes of one ring.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,8 @@ pub enum Completion {
     Accepted { tag: u64, result: io::Result<OwnedFd>, more: bool },
     /// `len` bytes lie in `buffer`; to be given back with [`Ring::recycle`].
     Received { tag: u64, buffer: u16, len: usize, more: bool },
+    /// So many bytes more lie at the end of `buf`; none: the stream ended.
+    Filled { tag: u64, result: io::Result<usize>, buf: Vec<u8> },
     /// The stream ended (`Ok`) or broke, or no buffer was free (`ENOBUFS`); recv must be armed again to go on.
     RecvEnded { tag: u64, error: Option<i32> },
     /// A send finished, or was tried and took only a part: `from` is where `buf` goes on.
@@ -75,7 +79,7 @@ struct Buffers {
     peak: u16,
 }
 
-/// A send in flight: the kernel reads `buf` until its completion.
+/// A send in flight: the kernel reads `buf[from..]` until its completion. Or a recv, which writes there.
 struct Flight {
     tag: u64,
     from: usize,
@@ -246,6 +250,18 @@ impl Ring {
         self.push(opcode::RecvMulti::new(Fd(fd), BUFFER_GROUP).build().user_data(RECV | tag));
     }
 
+    /// Receives from `fd` once, up to `room` bytes behind those that `buf` has: what is long enough is worth
+    /// a request of its own, and is copied once less.
+    pub fn fill(&mut self, fd: RawFd, buf: Vec<u8>, room: usize, tag: u64) {
+        assert!(0 < room && room <= buf.capacity() - buf.len());
+        let from = buf.len();
+        let index = self.take_off(buf, from, tag);
+        let flight = self.flights[index as usize].as_mut().expect("it just took off");
+        let at = flight.buf.spare_capacity_mut().as_mut_ptr();
+        let entry = opcode::Recv::new(Fd(fd), at.cast(), room.min(i32::MAX as usize) as u32).build();
+        self.push(entry.user_data(FILL | index as u64));
+    }
+
     /// Waits until `fd` can be written to: how the end of a connect is seen.
     pub fn writable(&mut self, fd: RawFd, tag: u64) {
         let entry = opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).build();
@@ -284,7 +300,6 @@ impl Ring {
     }
 
     fn take_off(&mut self, buf: Vec<u8>, from: usize, tag: u64) -> u32 {
-        assert!(from < buf.len());
         let index = self.free_flights.pop().unwrap_or_else(|| {
             self.flights.push(None);
             self.flights.len() as u32 - 1
@@ -297,6 +312,7 @@ impl Ring {
         // a Vec's bytes stay where they are when the Vec itself moves
         let flight = self.flights[index as usize].as_ref().expect("it just took off");
         let bytes = &flight.buf[flight.from..];
+        assert!(!bytes.is_empty());
         opcode::Send::new(Fd(fd), bytes.as_ptr(), bytes.len().min(i32::MAX as usize) as u32)
             .flags(flags | libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
             .build()
@@ -309,7 +325,7 @@ impl Ring {
     }
 
     fn push(&mut self, entry: squeue::Entry) {
-        // SAFETY: what the entry points at outlives it: buffers being sent are kept in `flights`,
+        // SAFETY: what the entry points at outlives it: buffers being sent or filled are kept in `flights`,
         // provided buffers live as long as the ring.
         if self.overflow.is_empty() && unsafe { self.ring.submission().push(&entry) }.is_ok() {
             return;
@@ -439,6 +455,14 @@ fn translate(
             };
             Completion::Sent { tag: flight.tag, result, from: flight.from + sent, buf: flight.buf }
         }
+        FILL => {
+            let mut flight = flights[tag as usize].take().expect("a recv completes once");
+            landed.push(tag as u32);
+            let result = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
+            // SAFETY: the kernel wrote so many bytes there, within the room that it was given.
+            unsafe { flight.buf.set_len(flight.from + *result.as_ref().unwrap_or(&0)) };
+            Completion::Filled { tag: flight.tag, result, buf: flight.buf }
+        }
         ACCEPT => {
             let result = match result {
                 e if e < 0 => Err(io::Error::from_raw_os_error(-e)),
@@ -457,9 +481,52 @@ fn translate(
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // a send that has not completed still reads its buffer: leak it rather than free it
+        // what has not completed still uses its buffer: leak it rather than free it
         for flight in self.flights.drain(..).flatten() {
             std::mem::forget(flight.buf);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    /// The completions that come until `enough` of them did.
+    fn complete(ring: &mut Ring, enough: usize) -> Vec<Completion> {
+        let mut done = Vec::new();
+        while done.len() < enough {
+            ring.enter(Some(Duration::from_secs(5))).expect("the ring stands");
+            assert!(ring.reap(&mut done), "nothing came");
+        }
+        done
+    }
+
+    /// A recv writes behind what its buffer has, no further than it may, and the rest waits for the next one.
+    #[test]
+    fn buffers_are_filled_where_they_end() {
+        let sizes = Sizes { entries: 8, completions: 16, buffers: 2, buffer_bytes: 64 };
+        let mut ring = Ring::new(sizes).expect("io_uring is there");
+        let (mut far, near) = UnixStream::pair().expect("two sockets");
+        let mut buf = Vec::with_capacity(1 << 20);
+        buf.extend_from_slice(b"abc");
+        far.write_all(b"defgh").expect("there is room");
+        let mut seen = Vec::new();
+        for (room, want) in [(3, 3), (1 << 19, 2), (1, 0)] {
+            if want == 0 {
+                far.shutdown(std::net::Shutdown::Both).expect("it is open");
+            }
+            ring.fill(near.as_raw_fd(), std::mem::take(&mut buf), room, 7);
+            let Some(Completion::Filled { tag: 7, result, buf: back }) = complete(&mut ring, 1).pop() else {
+                panic!("it was filled");
+            };
+            assert_eq!(result.expect("no error"), want);
+            seen.push(back.clone());
+            buf = back;
+            buf.reserve_exact(1 << 20);
+        }
+        assert_eq!(seen, [&b"abcdef"[..], b"abcdefgh", b"abcdefgh"]);
     }
 }

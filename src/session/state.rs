@@ -4,7 +4,7 @@ use super::blocked::Blocked;
 use super::{Multi, Pipeline, Subscriptions};
 use crate::command::ctx::Caller;
 use crate::command::spec::Spec;
-use crate::limits::{OUTPUT_HIGH, OUTPUT_LOW, PIPELINE};
+use crate::limits::{KEEP_BUFFER, OUTPUT_HIGH, OUTPUT_LOW, PIPELINE, RECV_BUFFER, TRUST};
 use crate::resp::parse::Parser;
 use crate::slot::Slot;
 
@@ -81,6 +81,8 @@ pub struct Session {
     pub pending: Vec<u8>,
     /// Commands that were parsed when the hold began; they go before `pending`.
     pub held: Vec<u8>,
+    /// Bytes of the buffer that is with `net/` to be filled, in place of `pending`.
+    pub lent: usize,
     /// Replies ready to be sent.
     pub out: Vec<u8>,
     pub pipeline: Pipeline,
@@ -164,6 +166,21 @@ impl Session {
         }
     }
 
+    /// Bytes of its unfinished request that are known to be still to come.
+    #[inline]
+    pub fn missing(&self) -> usize {
+        self.parser.wants().saturating_sub(self.pending.len())
+    }
+
+    /// Makes room for the rest of a big bulk, in steps that a client has to fill before it gets more.
+    pub fn make_room(&mut self) {
+        let (have, room) = (self.pending.len(), self.pending.capacity());
+        let missing = self.missing();
+        if have + missing > room && room - have < RECV_BUFFER as usize {
+            self.pending.reserve_exact(missing.min((have * (TRUST - 1)).max(KEEP_BUFFER)));
+        }
+    }
+
     /// Bytes that wait for this client to read them.
     pub fn output(&self) -> usize {
         self.out.len() + self.in_flight + self.pipeline.bytes()
@@ -218,6 +235,7 @@ impl Session {
         size_of::<Session>()
             + self.pending.capacity()
             + self.held.capacity()
+            + self.lent
             + self.out.capacity()
             + self.in_flight
             + self.pipeline.bytes()

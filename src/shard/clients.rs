@@ -2,11 +2,21 @@
 
 use super::{Now, Shard};
 use crate::command::ctx::{Caller, is_local};
-use crate::limits::{HELD_OUTPUT, KEEP_BUFFER};
+use crate::limits::{HELD_OUTPUT, KEEP_BUFFER, LONG_RECV, LONG_RECV_ONCE, PENDING_HIGH};
 use crate::session::{Door, Hold, Mode, Session};
 
 /// Why a connection is not taken: the bytes to send before closing it.
 pub type Refusal = &'static [u8];
+
+/// How a client is to be read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    On,
+    /// Not for now: it holds more than it may.
+    Full,
+    /// Its request is long: see [`Shard::lend_input`].
+    Long,
+}
 
 /// A slab of sessions; numbers are reused, generations are not.
 #[derive(Default)]
@@ -81,6 +91,7 @@ impl Shard {
             parser: Default::default(),
             pending: Vec::new(),
             held: Vec::new(),
+            lent: 0,
             out: Vec::new(),
             pipeline: Default::default(),
             reply_size: crate::limits::REPLY_GUESS,
@@ -200,11 +211,45 @@ impl Shard {
         !self.resume.is_empty()
     }
 
-    /// Whether reading from a client should pause: it holds more than it may.
+    /// How to go on reading from a client.
+    #[inline]
+    pub fn reading(&mut self, client: u32) -> Reading {
+        match self.clients.get(client) {
+            Some(s) if s.hold == Hold::None && s.missing() >= LONG_RECV && !s.is_closing() => Reading::Long,
+            Some(s) if s.hold != Hold::None && s.pending.len() + s.held.len() > PENDING_HIGH => Reading::Full,
+            _ => Reading::On,
+        }
+    }
+
+    /// Whether reading from a client should pause.
     pub fn is_full(&mut self, client: u32) -> bool {
-        self.clients.get(client).is_some_and(|s| {
-            s.hold != Hold::None && s.pending.len() + s.held.len() > crate::limits::PENDING_HIGH
-        })
+        self.reading(client) == Reading::Full
+    }
+
+    /// The buffer of a client whose request is long, and how many of its bytes to receive there at once;
+    /// [`Shard::take_input`] takes it back.
+    pub fn lend_input(&mut self, client: u32) -> Option<(Vec<u8>, usize)> {
+        if self.reading(client) != Reading::Long {
+            return None;
+        }
+        let s = self.clients.get(client)?;
+        s.make_room();
+        let room = s.missing().min(s.pending.capacity() - s.pending.len()).min(LONG_RECV_ONCE);
+        s.lent = s.pending.capacity();
+        Some((std::mem::take(&mut s.pending), room))
+    }
+
+    /// A buffer is back, with so many bytes more.
+    pub fn take_input(&mut self, client: u32, buf: Vec<u8>, received: usize) {
+        self.metrics.reads.inc();
+        self.metrics.net_in.add(received as u64);
+        if let Some(s) = self.clients.get(client) {
+            s.lent = 0;
+            if !s.is_closing() {
+                s.pending = buf;
+                self.resume.push(client);
+            }
+        }
     }
 
     /// Puts a client on the list for `net/`.

@@ -102,7 +102,7 @@ impl Shard {
         let (mut bytes, mut input, mut output) = (0, 0, 0);
         for (_, session) in self.clients.iter() {
             bytes += session.memory();
-            input = input.max(session.pending.capacity() + session.held.capacity());
+            input = input.max(session.pending.capacity() + session.held.capacity() + session.lent);
             output = output.max(session.output());
         }
         m.client_bytes.set(bytes as u64);

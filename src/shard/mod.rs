@@ -56,7 +56,7 @@ mod visit;
 #[cfg(test)]
 mod tests;
 
-pub use clients::Refusal;
+pub use clients::{Reading, Refusal};
 pub use turn::Input;
 
 use crate::cluster::balance::Balancer;

@@ -174,8 +174,8 @@ impl Shard {
         }
         let flags = if flags.is_empty() { "N" } else { &flags };
         let unread = s.pending.len() + s.held.len();
-        let spare = s.pending.capacity() + s.held.capacity() - unread;
         let listens = |kind| s.subs.as_ref().map_or(0, |subs| subs.len(kind));
+        let spare = s.pending.capacity() + s.held.capacity() + s.lent - unread;
         let events = if s.in_flight > 0 { "rw" } else { "r" };
         writeln!(
             out,

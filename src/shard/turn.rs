@@ -5,10 +5,10 @@
 
 use super::{FirstKey, Now, Queued, Shard, What};
 use crate::command::table;
-use crate::limits::{AHEAD, BATCH, LONG_REQUEST, MAX_REQUEST, TRUST};
+use crate::limits::{AHEAD, BATCH, LONG_REQUEST, MAX_REQUEST};
 use crate::resp::parse::{Parsed, Rules, Violation};
 use crate::resp::{Args, Span};
-use crate::session::{Hold, Mode, Session};
+use crate::session::{Hold, Mode};
 use bytes::Bytes;
 
 /// Bytes that one client sent.
@@ -301,7 +301,7 @@ impl Shard {
         } else {
             session.pending.extend_from_slice(&input.buf()[consumed..]);
         }
-        reserve(session);
+        session.make_room();
     }
 
     /// Executes the queue.
@@ -322,16 +322,5 @@ impl Shard {
         self.scratch = scratch;
         self.scratch.clear();
         self.fx.long.clear();
-    }
-}
-
-/// Makes room for the rest of a big bulk, in steps that a client has to fill before it gets more.
-fn reserve(session: &mut Session) {
-    let wants = session.parser.wants();
-    let (have, room) = (session.pending.len(), session.pending.capacity());
-    if wants > room && room - have < crate::limits::RECV_BUFFER as usize {
-        session
-            .pending
-            .reserve_exact((wants - have).min((have * (TRUST - 1)).max(crate::limits::KEEP_BUFFER)));
     }
 }

@@ -428,7 +428,7 @@ impl Links {
                 }
             }
             Completion::Writable { tag } => self.connected(tag),
-            Completion::Synced { .. } | Completion::Woken => {}
+            Completion::Filled { .. } | Completion::Synced { .. } | Completion::Woken => {}
         }
     }
 

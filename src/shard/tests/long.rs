@@ -1,7 +1,7 @@
 //! Long requests: received for themselves, and their value kept as it came.
 
 use super::Rig;
-use crate::limits::LONG_REQUEST;
+use crate::limits::{LONG_RECV, LONG_RECV_ONCE, LONG_REQUEST};
 use crate::session::Door;
 
 fn frame(words: &[&[u8]]) -> Vec<u8> {
@@ -61,4 +61,36 @@ fn room_follows_what_has_come() {
     assert!(room(&mut rig) <= 2 * crate::limits::KEEP_BUFFER);
     rig.send(client, &[b'x'; 100_000]);
     assert!(room(&mut rig) <= 101_000 * crate::limits::TRUST);
+}
+
+/// What is missing of a long request is received into its buffer, a part at a time, and nothing beyond it.
+#[test]
+fn buffers_are_lent() {
+    let mut rig = Rig::new(1, false);
+    let client = rig.connect(0, Door::Front);
+    let value = vec![b'v'; 2 * LONG_RECV_ONCE + LONG_RECV + LONG_REQUEST];
+    let request = frame(&[b"SET", b"k", &value]);
+    assert!(rig.shards[0].lend_input(client.number).is_none(), "nothing is known of it");
+    let (head, mut rest) = request.split_at(LONG_REQUEST);
+    rig.send(client, head);
+    let mut parts = 0;
+    while let Some((mut buf, room)) = rig.shards[0].lend_input(client.number) {
+        assert!(room <= LONG_RECV_ONCE && room <= buf.capacity() - buf.len());
+        assert!(rig.shards[0].clients.get(client.number).unwrap().memory() >= buf.capacity());
+        let (part, others) = rest.split_at(room);
+        buf.extend_from_slice(part);
+        rest = others;
+        rig.shards[0].take_input(client.number, buf, room);
+        assert_eq!(rig.send(client, b""), if rest.is_empty() { "+OK\r\n" } else { "" });
+        parts += 1;
+    }
+    assert_eq!((parts, rest.len()), (3, 0));
+    assert_eq!(rig.run(client, "STRLEN k"), format!(":{}|", value.len()));
+    // one that is thrown out meanwhile gets nothing more
+    rig.send(client, head);
+    let (buf, _) = rig.shards[0].lend_input(client.number).expect("it is long");
+    rig.shards[0].throw_out(client.number);
+    rig.shards[0].take_input(client.number, buf, 1);
+    assert_eq!(rig.send(client, b""), "");
+    assert!(rig.is_done(client));
 }
