@@ -86,7 +86,8 @@ impl PlaneAtWork {
             failed: Box::new(move |why| drop(events.send(Event::Failed(why)))),
         };
         let running = host::start(plan)?;
-        let views = shared.letters.iter().map(|letters| letters.take().view);
+        // what the plane has told besides stays, for the shards to take once they run
+        let views = shared.letters.iter().map(|letters| letters.view());
         let views = views.map(|view| view.expect("the plane publishes before it starts")).collect();
         let stop_joining = Arc::default();
         let plane = PlaneAtWork { running, bells: bells.into_iter(), stop_joining };

@@ -5,13 +5,14 @@
 //! own, and the bus never waits for a shard.
 
 use crate::cluster::plane::{Answer, Effect};
+use crate::cluster::view::View;
 use crate::shard::desk::Unsent;
 use crate::shard::mail::Ticket;
 use crate::shard::plane::{self, Answered, Letters};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One shard's.
 pub struct Letterbox {
@@ -53,6 +54,11 @@ impl Letterbox {
         }
     }
 
+    /// The view that lies here, with all else.
+    pub fn view(&self) -> Option<Arc<View>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).view.clone()
+    }
+
     /// All that came since the last time.
     pub fn take(&self) -> Letters {
         self.rung.store(false, Ordering::Release);
@@ -74,4 +80,24 @@ pub fn deliver(boxes: &[Letterbox], effect: Effect) {
 /// Rings wherever something was put in.
 pub fn ring(boxes: &[Letterbox]) {
     boxes.iter().for_each(Letterbox::ring);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::view::Node;
+
+    /// A shard that starts looks at the view, and must not miss what else the plane has told it already.
+    #[test]
+    fn a_look_at_the_view_takes_nothing() {
+        let (letterbox, _ear) = Letterbox::new().expect("a pair of sockets");
+        let boxes = [letterbox];
+        assert!(boxes[0].view().is_none());
+        let view = Arc::new(View::new(1, 0, vec![Node::default()], |_| 0));
+        deliver(&boxes, Effect::Publish { locals: vec![0], view });
+        deliver(&boxes, Effect::Replicate { local: 0, of: None });
+        assert!(boxes[0].view().is_some());
+        let letters = boxes[0].take();
+        assert!(letters.view.is_some() && letters.source == Some(None));
+    }
 }
