@@ -118,7 +118,8 @@ impl Shard {
         let sharded = kind != Kind::Channel;
         // the host's own nodes come first in a view
         let has_others = self.view.nodes.last().is_some_and(|node| node.local.is_none());
-        if !has_others && !(sharded && self.view.nodes.iter().any(|node| node.is_replica())) {
+        let has_replicas = || sharded && self.view.nodes.iter().any(|node| node.is_replica());
+        if !has_others && !has_replicas() {
             return;
         }
         let (channel, message) = (channel.to_vec().into(), payload.to_vec().into());
