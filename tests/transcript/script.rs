@@ -233,14 +233,16 @@ impl Pending {
     }
 
     /// Each combination of the `@each` values.
-    fn bindings<'a>(&'a self) -> Vec<Binding<'a>> {
+    fn bindings(&self) -> Vec<Binding<'_>> {
         let mut out = vec![Binding::new()];
         for (name, values) in &self.each {
-            let with = |binding: &Binding<'a>| {
-                let value = |value: &'a Vec<u8>| [&binding[..], &[(&name[..], &value[..])]].concat();
-                values.iter().map(value).collect::<Vec<_>>()
-            };
-            out = out.iter().flat_map(with).collect();
+            let mut longer = Vec::new();
+            for (binding, value) in out.iter().flat_map(|b| values.iter().map(move |v| (b, v))) {
+                let mut next: Binding<'_> = binding.clone();
+                next.push((&name[..], &value[..]));
+                longer.push(next);
+            }
+            out = longer;
         }
         out
     }
