@@ -124,6 +124,13 @@ impl Step {
         self.kind.number(bits::get_field(text, self.offset, self.kind.bits))
     }
 
+    /// Whether a number is so far below the greatest one that Redis's difference of the two wraps around,
+    /// and it takes it for too large.
+    fn saturates_above(&self, n: i64) -> bool {
+        let distance = self.kind.range().1 - n as i128;
+        matches!(self.overflow, Overflow::Saturate) && self.kind.bits < 64 && distance > i64::MAX as i128
+    }
+
     /// Writes the field. Its reply, if nothing was out of range, and whether it is another number now.
     fn write(&self, text: &mut [u8]) -> (Option<i64>, bool) {
         let old = self.read(text);
@@ -131,6 +138,7 @@ impl Step {
             Action::Get => return (Some(old), false),
             // a negative number is a very large one to an unsigned field
             Action::Set(n) if !self.kind.signed => n as u64 as i128,
+            Action::Set(n) if self.saturates_above(n) => self.kind.range().1,
             Action::Set(n) => n as i128,
             Action::Add(n) => old as i128 + n as i128,
         };
