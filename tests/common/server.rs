@@ -86,7 +86,7 @@ impl Server {
         args.extend(shape_args(shape, real));
         args.extend(more.iter().map(|arg| arg.to_string()));
         let program = program.to_owned();
-        let child = spawn(Command::new(&program).args(&args).arg("--dir").arg(&dir.0), &dir.0);
+        let child = spawn(Command::new(&program).arg("--dir").arg(&dir.0).args(&args), &dir.0);
         let mut server = Server { child, dir, ports, shape, name, program, args };
         server.wait_ready();
         server
@@ -98,7 +98,7 @@ impl Server {
         let free = || TcpListener::bind(("127.0.0.1", self.port())).is_ok().then_some(());
         assert!(wait_for(START, free).is_some(), "port {} stays in use", self.port());
         let mut command = Command::new(&self.program);
-        self.child = spawn(command.args(&self.args).args(more).arg("--dir").arg(&self.dir.0), &self.dir.0);
+        self.child = spawn(command.arg("--dir").arg(&self.dir.0).args(&self.args).args(more), &self.dir.0);
         self.wait_ready();
     }
 
