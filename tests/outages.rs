@@ -214,6 +214,10 @@ impl<'a> House<'a> {
         see(&primary, "INFO replication", "its new place", |info| {
             info.contains("role:slave") && info.contains("master_link_status:up")
         });
+        // who is asked to stand back listens only to a replica of its own
+        see(&replica, "CLUSTER NODES", "whose replica it is", |nodes| {
+            nodes.lines().any(|node| node.contains(&format!(" {primary}@")) && node.contains("slave"))
+        });
         // it may not know yet that its primary is there
         see(&primary, "CLUSTER FAILOVER", "its primary", |said| said == "OK");
         self.is_well();

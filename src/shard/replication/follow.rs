@@ -87,7 +87,7 @@ impl Shard {
         self.repl.configured = true;
         if args.is(1, "no") && args.is(2, "one") {
             if self.repl.is_replica() {
-                self.host.live.update(|conf| conf.replicaof = ReplicaOf(None));
+                self.configure_primary(ReplicaOf(None));
                 self.become_primary();
                 let who = self.name_of(client);
                 tracing::info!("MASTER MODE enabled (user request from '{who}')");
@@ -114,10 +114,16 @@ impl Shard {
         }
         let who = self.name_of(client);
         tracing::info!("REPLICAOF {host}:{port} enabled (user request from '{who}')");
-        self.host.live.update(|conf| conf.replicaof = ReplicaOf(Some((host.clone(), port))));
+        self.configure_primary(ReplicaOf(Some((host.clone(), port))));
         self.follow(host, port, false);
         out.extend_from_slice(b"+OK\r\n");
         Ok(())
+    }
+
+    /// Known at once: Sentinel has CONFIG REWRITE in the same transaction.
+    fn configure_primary(&mut self, primary: ReplicaOf) {
+        self.host.live.update(|conf| conf.replicaof = primary.clone());
+        self.conf = self.host.live.snapshot();
     }
 
     /// From now on this shard copies that primary; `failover`: which is a replica yet, and is to become one.
