@@ -33,6 +33,8 @@ pub const LONG_REQUEST: usize = 32 * 1024;
 /// Bytes that a request lacks from which on they are received straight into its buffer, and how many at once.
 pub const LONG_RECV: usize = 128 * 1024;
 pub const LONG_RECV_ONCE: usize = 1024 * 1024;
+/// Bytes of buffers that wait for requests of which nothing has come, of clients that send long ones.
+pub const LENT_AHEAD: usize = 16 * 1024 * 1024;
 /// Of what a client announces, so many times as much as it has sent gets room: with the first buffer that came,
 /// all of a request of some megabytes.
 pub const TRUST: usize = 1024;

@@ -15,5 +15,5 @@ pub mod subscriptions;
 
 pub use multi::Multi;
 pub use pipeline::Pipeline;
-pub use state::{Door, Hold, Mode, ReplyMode, Session, Watched};
+pub use state::{Door, Habit, Hold, Mode, ReplyMode, Session, Watched};
 pub use subscriptions::Subscriptions;

@@ -4,7 +4,8 @@ use super::blocked::Blocked;
 use super::{Multi, Pipeline, Subscriptions};
 use crate::command::ctx::Caller;
 use crate::command::spec::Spec;
-use crate::limits::{KEEP_BUFFER, OUTPUT_HIGH, OUTPUT_LOW, PIPELINE, RECV_BUFFER, TRUST};
+use crate::limits::{
+    KEEP_BUFFER, LONG_RECV, LONG_RECV_ONCE, LONG_REQUEST, OUTPUT_HIGH, OUTPUT_LOW, PIPELINE, RECV_BUFFER, TRUST};
 use crate::resp::parse::Parser;
 use crate::slot::Slot;
 
@@ -37,6 +38,17 @@ pub enum Mode {
     Apart,
     /// They are not executed: it is closed when all output is sent.
     Closing,
+}
+
+/// What a client's next request is likely to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Habit {
+    #[default]
+    Unknown,
+    /// So many bytes, as the last one.
+    Long(usize),
+    /// Nobody can know: short ones have come where long ones were expected.
+    Mixed,
 }
 
 /// A key that a client watches.
@@ -83,6 +95,7 @@ pub struct Session {
     pub held: Vec<u8>,
     /// Bytes of the buffer that is with `net/` to be filled, in place of `pending`.
     pub lent: usize,
+    pub habit: Habit,
     /// Replies ready to be sent.
     pub out: Vec<u8>,
     pub pipeline: Pipeline,
@@ -170,6 +183,30 @@ impl Session {
     #[inline]
     pub fn missing(&self) -> usize {
         self.parser.wants().saturating_sub(self.pending.len())
+    }
+
+    /// Bytes to receive at once into a buffer of its own, if that is worth it: the copies that it saves cost
+    /// more than the request to the kernel.
+    #[inline]
+    pub fn long_recv(&self) -> Option<usize> {
+        let missing = self.missing();
+        match self.habit {
+            _ if missing >= LONG_RECV => Some(missing),
+            Habit::Unknown | Habit::Mixed => None,
+            // no further than the end of the value, where it is known
+            Habit::Long(_) if missing > 0 && self.parser.wants() >= LONG_REQUEST => Some(missing),
+            Habit::Long(last) => Some(last.saturating_sub(self.pending.len()).max(RECV_BUFFER as usize)),
+        }
+    }
+
+    /// A request, or several, ended with a buffer of this client's own.
+    pub fn learn_habit(&mut self, bytes: usize) {
+        self.habit = match self.habit {
+            Habit::Mixed => Habit::Mixed,
+            _ if bytes >= LONG_REQUEST => Habit::Long(bytes.min(LONG_RECV_ONCE)),
+            Habit::Long(_) => Habit::Mixed,
+            Habit::Unknown => Habit::Unknown,
+        };
     }
 
     /// Makes room for the rest of a big bulk, in steps that a client has to fill before it gets more.

@@ -2,8 +2,8 @@
 
 use super::{Now, Shard};
 use crate::command::ctx::{Caller, is_local};
-use crate::limits::{HELD_OUTPUT, KEEP_BUFFER, LONG_RECV, LONG_RECV_ONCE, PENDING_HIGH};
-use crate::session::{Door, Hold, Mode, Session};
+use crate::limits::{HELD_OUTPUT, KEEP_BUFFER, LENT_AHEAD, LONG_RECV_ONCE, PENDING_HIGH, RECV_BUFFER};
+use crate::session::{Door, Habit, Hold, Mode, Session};
 
 /// Why a connection is not taken: the bytes to send before closing it.
 pub type Refusal = &'static [u8];
@@ -14,7 +14,7 @@ pub enum Reading {
     On,
     /// Not for now: it holds more than it may.
     Full,
-    /// Its request is long: see [`Shard::lend_input`].
+    /// Its request is long, or the next one is likely to be: see [`Shard::lend_input`].
     Long,
 }
 
@@ -92,6 +92,7 @@ impl Shard {
             pending: Vec::new(),
             held: Vec::new(),
             lent: 0,
+            habit: Habit::Unknown,
             out: Vec::new(),
             pipeline: Default::default(),
             reply_size: crate::limits::REPLY_GUESS,
@@ -215,7 +216,12 @@ impl Shard {
     #[inline]
     pub fn reading(&mut self, client: u32) -> Reading {
         match self.clients.get(client) {
-            Some(s) if s.hold == Hold::None && s.missing() >= LONG_RECV && !s.is_closing() => Reading::Long,
+            Some(s) if s.hold == Hold::None && !s.is_closing() && s.long_recv().is_some() => {
+                match s.pending.is_empty() && self.lent >= LENT_AHEAD {
+                    true => Reading::On,
+                    false => Reading::Long,
+                }
+            }
             Some(s) if s.hold != Hold::None && s.pending.len() + s.held.len() > PENDING_HIGH => Reading::Full,
             _ => Reading::On,
         }
@@ -226,7 +232,7 @@ impl Shard {
         self.reading(client) == Reading::Full
     }
 
-    /// The buffer of a client whose request is long, and how many of its bytes to receive there at once;
+    /// The buffer of a client for whom [`Reading::Long`] holds, and how many of its bytes to receive there at once;
     /// [`Shard::take_input`] takes it back.
     pub fn lend_input(&mut self, client: u32) -> Option<(Vec<u8>, usize)> {
         if self.reading(client) != Reading::Long {
@@ -234,13 +240,19 @@ impl Shard {
         }
         let s = self.clients.get(client)?;
         s.make_room();
-        let room = s.missing().min(s.pending.capacity() - s.pending.len()).min(LONG_RECV_ONCE);
+        let wanted = s.long_recv()?;
+        if s.pending.capacity() - s.pending.len() < RECV_BUFFER as usize {
+            s.pending.reserve_exact(wanted.min(LONG_RECV_ONCE));
+        }
+        let room = wanted.min(s.pending.capacity() - s.pending.len()).min(LONG_RECV_ONCE);
         s.lent = s.pending.capacity();
+        self.lent += s.lent;
         Some((std::mem::take(&mut s.pending), room))
     }
 
     /// A buffer is back, with so many bytes more.
     pub fn take_input(&mut self, client: u32, buf: Vec<u8>, received: usize) {
+        self.lent -= buf.capacity();
         self.metrics.reads.inc();
         self.metrics.net_in.add(received as u64);
         if let Some(s) = self.clients.get(client) {

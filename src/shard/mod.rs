@@ -174,6 +174,8 @@ pub struct Shard {
     reply: Vec<u8>,
     /// Clients with output, or to be closed.
     news: Vec<u32>,
+    /// Bytes of clients' buffers that are with `net/` to be filled.
+    lent: usize,
     /// Clients whose hold may be over.
     resume: Vec<u32>,
     /// What this turn sends to each sibling.
@@ -248,6 +250,7 @@ impl Shard {
             scratch: Vec::new(),
             reply: Vec::new(),
             news: Vec::new(),
+            lent: 0,
             resume: Vec::new(),
             outbox: (0..shards).map(|_| None).collect(),
             answers: Vec::new(),

@@ -289,6 +289,10 @@ impl Shard {
             return;
         };
         if consumed == input.buf().len() {
+            if input.owned.is_empty() {
+                return;
+            }
+            session.learn_habit(input.owned.len());
             if input.owned.len() >= LONG_REQUEST {
                 input.long = std::mem::take(&mut input.owned).into();
                 self.fx.long.push(input.long.clone());

@@ -1,7 +1,7 @@
 //! Long requests: received for themselves, and their value kept as it came.
 
 use super::Rig;
-use crate::limits::{LONG_RECV, LONG_RECV_ONCE, LONG_REQUEST};
+use crate::limits::{LENT_AHEAD, LONG_RECV, LONG_RECV_ONCE, LONG_REQUEST};
 use crate::session::Door;
 
 fn frame(words: &[&[u8]]) -> Vec<u8> {
@@ -74,7 +74,8 @@ fn buffers_are_lent() {
     let (head, mut rest) = request.split_at(LONG_REQUEST);
     rig.send(client, head);
     let mut parts = 0;
-    while let Some((mut buf, room)) = rig.shards[0].lend_input(client.number) {
+    while !rest.is_empty() {
+        let (mut buf, room) = rig.shards[0].lend_input(client.number).expect("it is long");
         assert!(room <= LONG_RECV_ONCE && room <= buf.capacity() - buf.len());
         assert!(rig.shards[0].clients.get(client.number).unwrap().memory() >= buf.capacity());
         let (part, others) = rest.split_at(room);
@@ -93,4 +94,53 @@ fn buffers_are_lent() {
     rig.shards[0].take_input(client.number, buf, 1);
     assert_eq!(rig.send(client, b""), "");
     assert!(rig.is_done(client));
+}
+
+/// Who sends long requests gets a buffer for the next one before it comes, until a short one comes in its place.
+#[test]
+fn long_requests_are_waited_for() {
+    let mut rig = Rig::new(1, false);
+    let client = rig.connect(0, Door::Front);
+    let request = frame(&[b"SET", b"k", &vec![b'v'; 2 * LONG_REQUEST]]);
+    let (head, rest) = request.split_at(8192);
+    rig.send(client, head);
+    assert!(rig.shards[0].lend_input(client.number).is_none(), "most of it is there already");
+    assert_eq!(rig.send(client, rest), "+OK\r\n");
+    // whole, in pieces that know nothing of the length, and with what is missing known
+    for pieces in [&request[..], &request[..5]] {
+        let mut bytes = &request[..];
+        let mut replies = String::new();
+        while !bytes.is_empty() {
+            let (mut buf, room) = rig.shards[0].lend_input(client.number).expect("a long one is expected");
+            assert_eq!(buf.len() + room, request.len());
+            let (part, others) = bytes.split_at(room.min(pieces.len()));
+            buf.extend_from_slice(part);
+            bytes = others;
+            rig.shards[0].take_input(client.number, buf, part.len());
+            replies += &rig.send(client, b"");
+        }
+        assert_eq!(replies, "+OK\r\n");
+    }
+    // what may be lent so is bounded over all clients
+    let others: Vec<_> = (0..LENT_AHEAD / request.len() + 2)
+        .map(|_| {
+            let other = rig.connect(0, Door::Front);
+            rig.send(other, head);
+            assert_eq!(rig.send(other, rest), "+OK\r\n");
+            rig.shards[0].lend_input(other.number)
+        })
+        .collect();
+    let lent: usize = others.iter().flatten().map(|(buf, _)| buf.capacity()).sum();
+    assert!(others[0].is_some() && others.last().unwrap().is_none() && lent <= LENT_AHEAD + request.len());
+    assert!(rig.shards[0].lend_input(client.number).is_none());
+    for (buf, _) in others.into_iter().flatten() {
+        rig.shards[0].take_input(u32::MAX, buf, 0);
+    }
+    let (mut buf, _) = rig.shards[0].lend_input(client.number).expect("there is room again");
+    buf.extend_from_slice(b"PING\r\n");
+    rig.shards[0].take_input(client.number, buf, 6);
+    assert_eq!(rig.send(client, b""), "+PONG\r\n");
+    assert_eq!(rig.send(client, head), "");
+    assert_eq!(rig.send(client, rest), "+OK\r\n");
+    assert!(rig.shards[0].lend_input(client.number).is_none(), "it sends what it likes");
 }
