@@ -244,6 +244,8 @@ pub const AOF_REWRITE_ITEMS: usize = 64;
 pub const AOF_NOTE: usize = 1024;
 /// Bytes of an append-only file that are read, or of a new base that are written, at a time.
 pub const AOF_READ: usize = 1024 * 1024;
+/// What a log keeps of the buffer that a turn has filled: several turns of many clients with long pipelines.
+pub const AOF_KEEP: usize = 1024 * 1024;
 /// Seconds for which a write may wait for a sync, and between two log lines about failing writes.
 pub const AOF_POSTPONE_S: u64 = 2;
 pub const AOF_ERROR_LOG_S: u64 = 30;

@@ -120,6 +120,8 @@ const ERROR_CODES: usize = 128;
 #[derive(Debug, Default)]
 pub struct AofMetrics {
     pub enabled: Counter,
+    /// 1 when it holds all that the shard has: it is on, and no first base is being written.
+    pub whole: Counter,
     /// Bytes of all its files, of its base, and of what is not written yet.
     pub current_size: Counter,
     pub base_size: Counter,
@@ -136,11 +138,19 @@ pub struct AofMetrics {
     /// Rewrites so far, and those that failed since one did not.
     pub rewrites: Counter,
     pub rewrites_failed: Counter,
-    /// The logs are being read, since when in unix seconds; bytes of them, and those read.
-    pub loading: Counter,
-    pub loading_since: Counter,
-    pub loading_total: Counter,
-    pub loaded: Counter,
+}
+
+/// What one shard tells of the data that it loads.
+#[derive(Debug, Default)]
+pub struct Loading {
+    /// It does, since when in unix seconds; bytes to be read, and those that were.
+    pub on: Counter,
+    pub since: Counter,
+    pub total: Counter,
+    pub done: Counter,
+    /// Of the last file: keys that were taken in, and that were past their time.
+    pub keys: Counter,
+    pub expired: Counter,
 }
 
 /// What one shard counts. Aligned so that no two shards write one cache line.
@@ -194,6 +204,7 @@ pub struct Metrics {
     pub cpu_user_us: Counter,
     pub cpu_system_us: Counter,
     pub aof: AofMetrics,
+    pub loading: Loading,
     /// Error replies by their code.
     errors: Mutex<BTreeMap<Box<str>, u64>>,
     pub keys: [Counter; 16],

@@ -1,10 +1,11 @@
 //! Plans cores, binds ports, starts the shards and joins them at shutdown.
 
 mod data;
+mod ending;
 mod plane;
 
 use crate::cluster::view::{Node, NodeId, UNASSIGNED, View, even_share};
-use crate::command::host::{Asked, Host};
+use crate::command::host::Host;
 use crate::command::table;
 use crate::config::{Config, Invocation, Loaded, Source, Topology, from_args, parse};
 use crate::limits;
@@ -15,16 +16,14 @@ use crate::net::outside::{self, Premises};
 use crate::net::{self, clock, listen, log::Log, mailbox::Post};
 use crate::session::Door;
 use crate::shard::Setup;
-use crate::store::{Garbage, Hasher};
+use crate::store::Hasher;
 use crate::util::rng::Rng;
 use plane::{BusPorts, PlaneAtWork};
 use socket2::Socket;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 /// Runs the program with these arguments, its own name left out.
 pub fn run(args: &[String]) -> ExitCode {
@@ -33,9 +32,9 @@ pub fn run(args: &[String]) -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Invocation::CheckRdb { path } => match net::check::rdb(&path, |line| println!("{line}")) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
+        Invocation::CheckRdb { path } => match net::check::rdb(&path, &path, |line| println!("{line}")) {
+            Some(_) => ExitCode::SUCCESS,
+            None => ExitCode::FAILURE,
         },
         Invocation::CheckConfig { file, stdin, overrides } => {
             match load(file.as_deref(), stdin, &overrides) {
@@ -195,12 +194,17 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     let (events, inbox) = channel();
     let at_work = start_cores(&host, &cores, (doors, unix, bus), &events, &mut rng)?;
     watch_signals(events)?;
-    data::load(&host, &at_work)?;
-    announce(&conf, &cores, &ports, &at_work.views);
+    let loads = data::begin(&host, &at_work)?;
     at_work.threads.iter().for_each(Running::go);
     outside::publish(&host);
     host.registers.process.startup_memory.store(crate::metrics::used_memory() as u64, Ordering::Relaxed);
-    let code = wait_for_end(&inbox, &log, &host, &at_work);
+    let code = match !loads || data::wait(&host, &at_work, &inbox)? {
+        true => {
+            announce(&conf, &cores, &ports, &at_work.views);
+            ending::wait(&inbox, &log, &host, &at_work)
+        }
+        false => ExitCode::SUCCESS,
+    };
     if let Some(plane) = at_work.plane {
         plane.stop();
     }
@@ -343,86 +347,4 @@ fn watch_signals(events: Sender<Event>) -> Result<(), String> {
         }
     });
     Ok(())
-}
-
-fn delete(files: Vec<PathBuf>) {
-    for file in files {
-        if let Err(e) = std::fs::remove_file(&file) {
-            tracing::warn!("Can't remove {}: {e}", file.display());
-        }
-    }
-}
-
-fn free(host: &Host, garbage: Vec<Garbage>) {
-    let process = &host.registers.process;
-    for one in garbage {
-        let objects = one.objects() as u64;
-        drop(one);
-        process.lazyfree_pending.fetch_sub(objects, Ordering::Relaxed);
-        process.lazyfreed.fetch_add(objects, Ordering::Relaxed);
-    }
-}
-
-/// How often the process is looked at as a whole.
-const EVERY: Duration = Duration::from_secs(1);
-
-/// What the thread that belongs to no shard does: frees what is big, gives memory back, waits for the end.
-/// With what code the process then exits.
-fn wait_for_end(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &AtWork) -> ExitCode {
-    const PURGE_EVERY: Duration = Duration::from_secs(limits::PURGE_S);
-    let mut next = Instant::now() + EVERY;
-    let mut next_purge = Instant::now() + PURGE_EVERY;
-    loop {
-        let now = Instant::now();
-        if now >= next {
-            next = now + EVERY;
-            outside::publish(host);
-        }
-        if now >= next_purge {
-            next_purge = now + PURGE_EVERY;
-            net::heap::purge();
-        }
-        let how = match inbox.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(Event::Garbage(garbage)) => {
-                free(host, garbage);
-                continue;
-            }
-            Ok(Event::Delete(files)) => {
-                delete(files);
-                continue;
-            }
-            Ok(Event::ReopenLog) => {
-                if let Err(e) = log.reopen() {
-                    tracing::warn!("Can't reopen the log file: {e}");
-                }
-                continue;
-            }
-            Ok(Event::Signal(signal)) => {
-                let name = if signal == signal_hook::consts::SIGINT { "SIGINT" } else { "SIGTERM" };
-                tracing::warn!("Received {name} scheduling shutdown...");
-                Asked { save: !host.live.snapshot().save.0.is_empty(), force: false }
-            }
-            Ok(Event::Shutdown) => match host.registers.shutdown.asked() {
-                // it may have been aborted since
-                None => continue,
-                Some(how) => {
-                    tracing::warn!("User requested shutdown...");
-                    how
-                }
-            },
-            Ok(Event::Failed(why)) => {
-                tracing::error!("{why}");
-                return ExitCode::FAILURE;
-            }
-            // of a shutdown that was given up
-            Ok(Event::Saved(_)) => continue,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => continue,
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return ExitCode::SUCCESS,
-        };
-        if !how.save || data::save(host, at_work, inbox) || how.force {
-            return ExitCode::SUCCESS;
-        }
-        tracing::warn!("Error trying to save the DB, can't exit.");
-        host.registers.shutdown.abort();
-    }
 }

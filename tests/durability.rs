@@ -4,139 +4,20 @@
 mod common;
 
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::client::Client;
-use common::ports::Ports;
-use common::server::{TempDir, read_log, run, shoal_bin, spawn};
+use common::host::{Host, START, fill};
+use common::server::{read_log, run, shoal_bin};
 use common::{long, wait_for};
-
-const START: Duration = Duration::from_secs(20);
-
-/// A host that is killed and started again, in one directory.
-struct Host {
-    ports: Ports,
-    dir: TempDir,
-    child: Option<Child>,
-}
-
-impl Host {
-    fn new() -> Host {
-        Host { ports: Ports::take(), dir: TempDir::new(), child: None }
-    }
-
-    fn start(&mut self, program: &Path, args: &str) {
-        self.launch(program, args);
-        let port = self.ports.base;
-        let up = wait_for(START, || {
-            let gone = self.child.as_mut().is_some_and(|c| c.try_wait().expect("a child's state").is_some());
-            let reply = Client::connect(port).and_then(|mut c| c.call(&["PING"]));
-            (gone || reply.is_ok_and(|r| r.raw == b"+PONG\r\n")).then_some(!gone)
-        });
-        assert_eq!(up, Some(true), "it did not start; it said:\n{}", read_log(&self.dir.0));
-    }
-
-    fn launch(&mut self, program: &Path, args: &str) {
-        let mut command = Command::new(program);
-        command.current_dir(&self.dir.0).args([
-            "--port",
-            &self.ports.base.to_string(),
-            "--appendonly",
-            "yes",
-        ]);
-        command.args(["--enable-debug-command", "yes", "--save", ""]).args(args.split_whitespace());
-        self.child = Some(spawn(&mut command, &self.dir.0));
-    }
-
-    fn shoal(&mut self, args: &str) {
-        self.start(&shoal_bin(), args);
-    }
-
-    /// Starts the program where it must not come up; what it said.
-    fn refuses(&mut self, args: &str) -> String {
-        self.launch(&shoal_bin(), args);
-        let child = self.child.as_mut().expect("it was launched");
-        let ended = wait_for(START, || child.try_wait().expect("a child's state"));
-        assert!(ended.is_some_and(|status| !status.success()), "it came up, or hangs");
-        self.child = None;
-        self.see_port_free();
-        read_log(&self.dir.0)
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(self.ports.base).expect("a connection")
-    }
-
-    /// kill -9
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("a child to kill");
-            child.wait().expect("a child's end");
-            self.see_port_free();
-        }
-    }
-
-    /// The kernel takes a ring's sockets down some time after the process has ended.
-    fn see_port_free(&self) {
-        let free = || TcpListener::bind(("0.0.0.0", self.ports.base)).ok().map(drop);
-        assert!(wait_for(START, free).is_some(), "its port stays taken");
-    }
-
-    fn end(&mut self) {
-        let _ = self.client().call(&["SHUTDOWN", "NOSAVE"]);
-        if let Some(mut child) = self.child.take() {
-            let ended = wait_for(START, || child.try_wait().expect("a child's state"));
-            assert!(ended.is_some(), "SHUTDOWN does not end it");
-            self.see_port_free();
-        }
-    }
-
-    fn digest(&self) -> String {
-        self.client().cmd("DEBUG DIGEST").text()
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.dir.0.join("appendonlydir").join(name)
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 const ONE: &str = "--cluster-enabled no --shards 1";
 /// For tests that kill a server and want all of its data: under everysec, a write may wait for a slow sync.
 const STRICT: &str = "--appendfsync always";
-
-/// Some of everything.
-fn fill(client: &mut Client, n: usize) {
-    for i in 0..n {
-        for line in [
-            format!("SET s{i} value{i}"),
-            format!("SET n{i} {i}"),
-            format!("SET t{i} x EX {}", 1000 + i),
-            format!("RPUSH l{i} a b {i}"),
-            format!("SADD i{i} 1 2 {i}"),
-            format!("SADD m{i} a b {i}"),
-            format!("HSET h{i} f 1 g {i}"),
-            format!("ZADD z{i} 1.5 a {i} b"),
-        ] {
-            let reply = client.cmd(&line);
-            assert!(!reply.raw.starts_with(b"-"), "{line}: {}", reply.text());
-        }
-    }
-}
 
 fn check_aof(program: &str, host: &Host) {
     let manifest = host.path("appendonly.aof.manifest");

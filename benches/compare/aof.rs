@@ -1,4 +1,4 @@
-//! The append-only file: what it adds to a SET, and what reading it back costs.
+//! The append-only file: what it adds to a SET, and what reading it back costs; and RDB files beside it.
 
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ pub fn measure(args: &Args) -> Result<Missed, String> {
         }
     }
     missed.extend(load_back(args, &mut servers)?);
+    missed.extend(load_rdb(args, &mut servers)?);
+    side_by_side(args)?;
     Ok(missed)
 }
 
@@ -100,4 +102,72 @@ fn load_back(args: &Args, servers: &mut [Server; 2]) -> Result<Missed, String> {
     let ratio = costs[0] / costs[1];
     row(&[thousands(costs[0]), thousands(costs[1]), times(ratio)]);
     Ok(if ratio < 1.0 { vec![format!("reading a log back: {ratio:.2}x of 1x")] } else { Missed::new() })
+}
+
+/// Keys of the RDB file that is read back, about: by chance some come twice.
+fn fill(args: &Args, server: &Server) -> Result<f64, String> {
+    let fill = Load { what: &["-t", "set"], pipeline: 64, requests: args.scaled(LOGGED), more: &MORE };
+    run(args, server, &fill)?;
+    let size = ask(server.port(), &["DBSIZE"]).map_err(|e| e.to_string())?;
+    size.trim().trim_start_matches(':').parse().map_err(|_| format!("DBSIZE: {size}"))
+}
+
+fn save(server: &Server) -> Result<(), String> {
+    let said = ask(server.port(), &["SAVE"]).map_err(|e| e.to_string())?;
+    if said.starts_with("+OK") { Ok(()) } else { Err(format!("SAVE: {said}")) }
+}
+
+/// Reads an RDB file of strings: CPU nanoseconds a key, start of the server included.
+fn load_rdb(args: &Args, servers: &mut [Server; 2]) -> Result<Missed, String> {
+    println!("\nReading an RDB file of strings, CPU nanoseconds a key, the server's start included\n");
+    row(&["redis-server", "shoal", "ratio"].map(str::to_owned));
+    rule(0, 3);
+    let mut costs = Vec::new();
+    for server in servers.iter_mut() {
+        turn(server, "no", "everysec")?;
+        let keys = fill(args, server)?;
+        save(server)?;
+        let mut turns = Vec::new();
+        for _ in 0..args.reps {
+            server.restart(&args.server_core.to_string(), &[])?;
+            turns.push(server.cpu_ns() as f64 / keys);
+        }
+        costs.push(median(turns));
+    }
+    let ratio = costs[0] / costs[1];
+    row(&[thousands(costs[0]), thousands(costs[1]), times(ratio)]);
+    Ok(if ratio < 1.0 { vec![format!("reading an RDB file: {ratio:.2}x of 1x")] } else { Missed::new() })
+}
+
+/// How long a start with data takes with one shard on one core, and with two on two.
+fn side_by_side(args: &Args) -> Result<(), String> {
+    println!("\nMilliseconds from the start until PONG, one shard on one core and two on both\n");
+    row(&["read", "1 shard", "2 shards", "ratio"].map(str::to_owned));
+    rule(1, 3);
+    let mut took = [Vec::new(), Vec::new()];
+    for shards in [1, 2] {
+        let cores = if shards == 1 { args.server_core.to_string() } else { super::hops::both_cores(args) };
+        let mut server = Server::start(Kind::Shoal, Mode::Standalone, shards, &cores)?;
+        fill(args, &server)?;
+        save(&server)?;
+        for (what, more) in [&["--appendonly", "no"], &["--appendonly", "yes"]].into_iter().enumerate() {
+            if what == 1 {
+                // it begins with no data
+                turn(&server, "yes", "everysec")?;
+                fill(args, &server)?;
+            }
+            let mut turns = Vec::new();
+            for _ in 0..args.reps {
+                let begin = Instant::now();
+                server.restart(&cores, more)?;
+                turns.push(begin.elapsed().as_secs_f64() * 1000.0);
+            }
+            took[what].push(median(turns));
+        }
+    }
+    for (what, took) in ["an RDB file", "a log"].into_iter().zip(took) {
+        let ratio = took[0] / took[1];
+        row(&[what.to_owned(), thousands(took[0]), thousands(took[1]), times(ratio)]);
+    }
+    Ok(())
 }

@@ -25,7 +25,7 @@ const IDLE: f64 = 0.005;
 /// A core spins and polls a while after its last client before it sleeps for long.
 const SETTLE: Duration = Duration::from_secs(2);
 
-fn both_cores(args: &Args) -> String {
+pub fn both_cores(args: &Args) -> String {
     format!("{},{}", args.server_core, args.load_core)
 }
 

@@ -192,6 +192,8 @@ pub enum Aside {
     Close,
     /// All keys are gone: a save under way is in vain.
     Flushed,
+    /// Load the log in place of what is here, before any reply leaves (DEBUG LOADAOF).
+    LoadLog,
     /// Stand still until this time in unix milliseconds (DEBUG SLEEP).
     SleepUntil(u64),
     /// Let the client wait until this time in unix milliseconds (0: forever) for a key of the command.

@@ -71,7 +71,9 @@ pub fn parse_slots(text: &[u8]) -> Option<Vec<(Slot, Slot)>> {
 /// wrong is in the log, too.
 pub fn save(ks: &Keyspace, at: &Place<'_>, more: &[(&'static str, String)]) -> Result<(), String> {
     let path = at.file();
-    write(ks, at, &path, more)
+    let mut all = facts(at, Use::Data);
+    all.extend_from_slice(more);
+    write(ks, at, &path, &all)
         .inspect_err(|why| tracing::warn!("Write error saving DB on disk({path}): {why}"))?;
     let m = &at.host.metrics[at.me];
     m.saving.dirty.set(m.dirty.get());
@@ -81,26 +83,42 @@ pub fn save(ks: &Keyspace, at: &Place<'_>, more: &[(&'static str, String)]) -> R
     Ok(())
 }
 
-/// What a file tells of itself.
-pub fn facts(at: &Place<'_>) -> Vec<(&'static str, String)> {
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Data,
+    /// A log begins with it.
+    Base,
+}
+
+/// What a file tells of itself. A log says in annotations which slots it speaks for.
+pub fn facts(at: &Place<'_>, of: Use) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("redis-ver", COMPATIBLE_VERSION.to_owned()),
         ("redis-bits", usize::BITS.to_string()),
         ("ctime", (at.now_us / 1_000_000).to_string()),
         ("used-mem", crate::metrics::used_memory().to_string()),
-        ("aof-base", "0".to_owned()),
-        (SAVED_AT, at.now_us.to_string()),
+        ("aof-base", u8::from(of == Use::Base).to_string()),
     ];
+    if of == Use::Base {
+        return facts;
+    }
+    facts.push((SAVED_AT, at.now_us.to_string()));
     if at.host.metrics.len() > 1 || at.host.cluster {
         facts.push((SLOTS, at.slots()));
     }
     facts
 }
 
-fn write(ks: &Keyspace, at: &Place<'_>, path: &str, more: &[(&'static str, String)]) -> Result<(), String> {
+/// Writes all of a shard's data to a file with which its log begins.
+pub fn save_base(ks: &Keyspace, at: &Place<'_>, path: &str) -> Result<(), String> {
+    write(ks, at, path, &facts(at, Use::Base))
+}
+
+fn write(ks: &Keyspace, at: &Place<'_>, path: &str, facts: &[(&'static str, String)]) -> Result<(), String> {
     let mut file = at.host.outside.create(&at.temporary("save"))?;
     let mut writer = Writer::new(at.conf.rdbcompression, at.conf.rdbchecksum);
-    facts(at).iter().chain(more).for_each(|(name, value)| writer.aux(name, value.as_bytes()));
+    facts.iter().for_each(|(name, value)| writer.aux(name, value.as_bytes()));
     // keys past their time are written, too: whoever reads them sees to that
     let clock = Clock { expiry: Expiry::Ignore, ..at.clock };
     for (number, db) in ks.iter().enumerate().filter(|(_, db)| db.len() > 0) {
@@ -149,15 +167,37 @@ pub fn read(
 ) -> Result<(), String> {
     let mut reader = Reader::new(size, checked);
     let mut chunk = vec![0; RDB_READ];
+    while !read_on(&mut reader, limits, &mut visit)? {
+        feed(&mut reader, file, &mut chunk)?;
+    }
+    Ok(())
+}
+
+/// Gives a reader the file's next bytes, at most as many as there is room for in `chunk`; how many.
+pub fn feed(reader: &mut Reader, file: &mut dyn Read, chunk: &mut [u8]) -> Result<usize, String> {
+    loop {
+        match file.read(chunk) {
+            Ok(0) => return Err(format!("at offset {}: unexpected end of the file", reader.offset())),
+            Ok(n) => {
+                reader.feed(&chunk[..n]);
+                return Ok(n);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(format!("at offset {}: {e}", reader.offset())),
+        }
+    }
+}
+
+/// Calls `visit` with each key of what a reader was fed; true at the end of the file.
+pub fn read_on(
+    reader: &mut Reader,
+    limits: &Limits,
+    visit: &mut dyn FnMut(Loaded) -> Result<(), String>,
+) -> Result<bool, String> {
     loop {
         match reader.next(limits, RDB_STEP).map_err(|failure| failure.to_string())? {
             Item::Key(key) => visit(*key)?,
-            Item::Feed(_) => match file.read(&mut chunk) {
-                Ok(0) => return Err(format!("at offset {}: unexpected end of the file", reader.offset())),
-                Ok(n) => reader.feed(&chunk[..n]),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(format!("at offset {}: {e}", reader.offset())),
-            },
+            Item::Feed(_) => return Ok(false),
             Item::EmptyKey(key) => {
                 tracing::warn!("rdbLoadObject skipping empty key: {}", String::from_utf8_lossy(&key));
             }
@@ -168,7 +208,7 @@ pub fn read(
                 ));
             }
             Item::Aux(..) | Item::Sizes { .. } | Item::Working => {}
-            Item::End => return Ok(()),
+            Item::End => return Ok(true),
         }
     }
 }

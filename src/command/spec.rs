@@ -59,6 +59,7 @@ pub enum Verb {
     Unsubscribe(Kind),
     /// PUBLISH and SPUBLISH.
     Publish(Kind),
+    WaitAof,
 }
 
 /// How a front door finds the shard, or the shards, for a command.

@@ -327,8 +327,8 @@ directives! {
     rdb_save_incremental_fsync: bool = true, "rdb-save-incremental-fsync", BOOL, MUTABLE;
     dir: String = "./".into(), "dir", UNSET, PROTECTED | DENY_LOADING;
     rdb_key_save_delay: i32 = 0, "rdb-key-save-delay", int(INT_MIN, INT_MAX), HIDDEN;
-    key_load_delay: i32 = 0, "key-load-delay", int(INT_MIN, INT_MAX), HIDDEN, noted "a testing aid of redis-server";
-    loading_process_events_interval_bytes: u64 = 2 << 20, "loading-process-events-interval-bytes", int(1024, INT_MAX), HIDDEN, noted "loading never holds up the executor";
+    key_load_delay: i32 = 0, "key-load-delay", int(INT_MIN, INT_MAX), HIDDEN;
+    loading_process_events_interval_bytes: u64 = 2 << 20, "loading-process-events-interval-bytes", int(1024, INT_MAX), HIDDEN;
 
     // Append-only file
     appendonly: bool = false, "appendonly", BOOL, DENY_LOADING;

@@ -14,25 +14,26 @@ struct Counts {
     expired: u64,
 }
 
-/// Checks a file; `say` is given line by line what to print. Whether the file is good.
-pub fn rdb(path: &str, mut say: impl FnMut(String)) -> bool {
+/// Checks a file, which is called `name`; `say` is given line by line what to print. Where the data ends if
+/// they are good: behind them there may be commands, in a log's base.
+pub fn rdb(path: &str, name: &str, mut say: impl FnMut(String)) -> Option<u64> {
     let mut counts = Counts::default();
-    say(format!("[offset 0] Checking RDB file {path}"));
-    let good = match read(path, &mut counts, &mut say) {
+    say(format!("[offset 0] Checking RDB file {name}"));
+    let end = match read(path, &mut counts, &mut say) {
         Ok(offset) => {
             say(format!("[offset {offset}] \\o/ RDB looks OK! \\o/"));
-            true
+            Some(offset)
         }
         Err(lines) => {
             say("--- RDB ERROR DETECTED ---".into());
             lines.into_iter().for_each(&mut say);
-            false
+            None
         }
     };
     say(format!("[info] {} keys read", counts.keys));
     say(format!("[info] {} expires", counts.expires));
     say(format!("[info] {} already expired", counts.expired));
-    good
+    end
 }
 
 /// How long the file is, or what is wrong with it.

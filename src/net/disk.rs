@@ -1,7 +1,11 @@
-//! Files that last: written beside, synced, renamed into place.
+//! Files that last: written beside, synced, renamed into place; step by step, so that tests can have any step
+//! fail.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+#[cfg(test)]
+pub mod faults;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::command::host::NewFile;
@@ -15,19 +19,19 @@ pub struct Draft {
 
 impl Draft {
     pub fn create(path: &str) -> Result<Draft, String> {
-        let file = File::create(path).map_err(|e| format!("can't create {path}: {e}"))?;
+        let file = create(Path::new(path)).map_err(|e| format!("can't create {path}: {e}"))?;
         Ok(Draft { file, path: path.into(), placed: false })
     }
 }
 
 impl NewFile for Draft {
     fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.file.write_all(bytes).map_err(|e| e.to_string())
+        write(&mut self.file, &self.path, bytes).map_err(|e| e.to_string())
     }
 
     fn commit(mut self: Box<Self>, path: &str) -> Result<(), String> {
-        self.file.sync_all().map_err(|e| format!("fsync: {e}"))?;
-        fs::rename(&self.path, path).map_err(|e| format!("rename: {e}"))?;
+        sync(&self.file, &self.path).map_err(|e| format!("fsync: {e}"))?;
+        rename(&self.path, Path::new(path)).map_err(|e| format!("rename: {e}"))?;
         self.placed = true;
         sync_folder(Path::new(path)).map_err(|e| format!("fsync of the folder: {e}"))
     }
@@ -41,8 +45,55 @@ impl Drop for Draft {
     }
 }
 
+/// A step towards the disk is about to be made for this file.
+#[inline]
+fn step(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    faults::step(path)?;
+    let _ = path;
+    Ok(())
+}
+
+/// An empty file, whatever was there.
+pub fn create(path: &Path) -> io::Result<File> {
+    step(path)?;
+    OpenOptions::new().write(true).create(true).truncate(true).open(path)
+}
+
+/// A file that is written at its end, as it is or made now.
+pub fn append(path: &Path) -> io::Result<File> {
+    step(path)?;
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+pub fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // a disk that fills up takes a part
+    if let Err(e) = step(path) {
+        file.write_all(&bytes[..bytes.len() / 2])?;
+        return Err(e);
+    }
+    file.write_all(bytes)
+}
+
+pub fn sync(file: &File, path: &Path) -> io::Result<()> {
+    step(path)?;
+    file.sync_all()
+}
+
+/// Brings what was written to the disk, not what the system knows of the file besides.
+pub fn sync_data(file: &File, path: &Path) -> io::Result<()> {
+    step(path)?;
+    file.sync_data()
+}
+
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    step(to)?;
+    fs::rename(from, to)
+}
+
 /// The new name of a file lasts only once its folder is synced, too.
-fn sync_folder(file: &Path) -> std::io::Result<()> {
+pub fn sync_folder(file: &Path) -> io::Result<()> {
+    step(file)?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
@@ -72,6 +123,29 @@ pub fn names(wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_draft_that_fails_at_any_step_leaves_what_was_there() {
+        let dir = std::env::temp_dir().join(format!("shoal-draft-faults-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let (target, temp) = (dir.join("a").display().to_string(), dir.join("t").display().to_string());
+        fs::write(&target, "old").unwrap();
+        let save = || {
+            let mut draft = Box::new(Draft::create(&temp)?);
+            draft.write(b"new ")?;
+            draft.write(b"data")?;
+            draft.commit(&target)
+        };
+        let steps = faults::everywhere(&dir, save, |step, done| {
+            let found = fs::read_to_string(&target).unwrap();
+            // the last step is the folder's sync: the file is in its place, and may not last
+            assert_eq!(found, if done.is_ok() || step == 5 { "new data" } else { "old" }, "{step} {done:?}");
+            assert!(!Path::new(&temp).exists(), "{step}");
+            fs::write(&target, "old").unwrap();
+        });
+        assert_eq!(steps, 6);
+        fs::remove_dir_all(dir).unwrap();
+    }
 
     #[test]
     fn drafts_are_placed_whole_or_leave_nothing() {

@@ -21,7 +21,7 @@ use super::bus::letters::Letterbox;
 use super::conn::{Conns, tag};
 use super::doors::Doors;
 use super::link::{Links, News};
-use super::load::{self, Share, Tally};
+use super::load::{Share, Tally};
 use super::mailbox::Post;
 use super::ring::{Completion, Peer, Ring, Sizes};
 use super::scribe::Scribe;
@@ -135,6 +135,8 @@ pub enum Event {
     Shutdown,
     Signal(i32),
     ReopenLog,
+    /// A core has loaded what is on the disk for it, or could not.
+    Loaded(Result<Tally, String>),
     /// A core has saved its shard, or could not.
     Saved(Result<(), String>),
     /// A core or the cluster bus can't go on.
@@ -198,7 +200,7 @@ pub struct Running {
 
 /// What a core that stands does next.
 enum Order {
-    Load(Share, Sender<Result<Tally, String>>),
+    Load(Share),
     Serve,
 }
 
@@ -208,9 +210,9 @@ impl Running {
         let _ = self.orders.send(Order::Serve);
     }
 
-    /// Lets the core load its share of what is on the disk; what came of it goes to `done`.
-    pub fn load(&self, share: Share, done: Sender<Result<Tally, String>>) {
-        let _ = self.orders.send(Order::Load(share, done));
+    /// Has the core load its share of the RDB files on the disk, once it serves.
+    pub fn load(&self, share: Share) {
+        let _ = self.orders.send(Order::Load(share));
     }
 
     pub fn join(self) -> Result<(), String> {
@@ -239,9 +241,7 @@ impl Core {
                 let _ = ready.send(Ok(()));
                 loop {
                     match order.recv() {
-                        Ok(Order::Load(share, done)) => {
-                            let _ = done.send(load::run(share, core.me, &mut core.shard));
-                        }
+                        Ok(Order::Load(share)) => core.begin_data(share),
                         Ok(Order::Serve) => break,
                         // another core could not start
                         Err(_) => return,

@@ -6,8 +6,11 @@
 //! of shards, after slots have moved, and with only some shards' files renewed since. Keys that a file
 //! has beyond its slots count where no other file speaks for them.
 //!
-//! Cores read files side by side and hand each other the keys that are not their own.
+//! Cores read files side by side, a chunk a turn, so that clients hear that the host loads; and hand each other
+//! the keys that are not their own.
 
+use std::collections::VecDeque;
+use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -18,6 +21,7 @@ use crate::command::host::numbered;
 use crate::command::rdb;
 use crate::limits;
 use crate::persist::rdb::{Item, Loaded, Reader};
+use crate::repl::Position;
 use crate::repl::position::Told;
 use crate::shard::Shard;
 use crate::slot::{SLOTS, Slot, key_slot};
@@ -166,6 +170,8 @@ pub struct Tally {
     pub expired: u64,
     /// Keys in slots that no shard of this host has: they are kept where they were found.
     pub foreign: u64,
+    /// Bytes of files.
+    pub read: u64,
 }
 
 impl Tally {
@@ -173,12 +179,34 @@ impl Tally {
         self.loaded += other.loaded;
         self.expired += other.expired;
         self.foreign += other.foreign;
+        self.read += other.read;
     }
 }
 
-struct Loading<'a> {
-    shard: &'a mut Shard,
+/// A core that loads: reads its files into its shard, and takes in what the others find for it.
+pub struct Loading {
     me: usize,
+    /// The shard's own file.
+    own: String,
+    /// Where in its stream that stands.
+    position: Option<Position>,
+    files: VecDeque<usize>,
+    survey: Arc<Survey>,
+    reading: Option<Reading>,
+    chunk: Vec<u8>,
+    carrier: Carrier,
+    /// Bytes of the files.
+    pub total: u64,
+}
+
+struct Reading {
+    file: usize,
+    from: File,
+    reader: Reader,
+}
+
+/// Keys on their ways between cores, and into the shard.
+struct Carrier {
     inbox: Receiver<Parcel>,
     peers: Vec<SyncSender<Parcel>>,
     parcels: Vec<Parcel>,
@@ -189,81 +217,129 @@ struct Loading<'a> {
     exact: bool,
 }
 
-/// Reads a core's files into its shard, and takes in what the others find for it. Ends when all have.
-pub fn run(share: Share, me: usize, shard: &mut Shard) -> Result<Tally, String> {
-    let Share { files, survey, inbox, peers } = share;
-    shard.set_clock(clock::now());
-    let parcels = peers.iter().map(|_| Parcel::new()).collect();
-    let own = shard.file();
-    let mut loading =
-        Loading { shard, me, inbox, peers, parcels, tally: Tally::default(), late: false, exact: true };
-    let mut position = None;
-    for file in files {
-        let Found { path, stream, .. } = &survey.files[file];
-        let of_stream = stream.position().filter(|_| *path == own);
-        loading.late = of_stream.is_some();
-        loading.exact &= *path == own;
-        position = position.or(of_stream);
-        loading.read(&survey, file).map_err(|why| format!("Error reading the RDB file {path}: {why}"))?;
+impl Loading {
+    pub fn new(share: Share, me: usize, shard: &Shard, chunk: usize) -> Loading {
+        let Share { files, survey, inbox, peers } = share;
+        let parcels = peers.iter().map(|_| Parcel::new()).collect();
+        let size = |file: &usize| std::fs::metadata(&survey.files[*file].path).map_or(0, |found| found.len());
+        Loading {
+            me,
+            own: shard.file(),
+            position: None,
+            total: files.iter().map(size).sum(),
+            files: files.into(),
+            survey,
+            reading: None,
+            chunk: vec![0; chunk.min(limits::RDB_READ)],
+            carrier: Carrier { inbox, peers, parcels, tally: Tally::default(), late: false, exact: true },
+        }
     }
-    for to in 0..loading.peers.len() {
-        loading.send(to)?;
-    }
-    // the others learn from this that nothing more comes
-    loading.peers.clear();
-    while let Ok(parcel) = loading.inbox.recv() {
-        loading.unpack(parcel)?;
-    }
-    if let Some(position) = position.filter(|_| loading.exact) {
-        loading.shard.go_on_from(position);
-    }
-    Ok(loading.tally)
-}
 
-impl Loading<'_> {
-    fn read(&mut self, survey: &Survey, file: usize) -> Result<(), String> {
-        let (limits, checked) = (self.shard.limits(), self.shard.checks_sums());
-        let found = disk::open(&survey.files[file].path)?;
-        let (size, mut opened) = found.ok_or("it is gone")?;
-        rdb::read(&mut opened, size, &limits, checked, |key| {
+    pub fn tally(&self) -> Tally {
+        self.carrier.tally
+    }
+
+    /// All our files are read: the rest is what others send.
+    pub fn only_waits(&self) -> bool {
+        self.carrier.peers.is_empty()
+    }
+
+    /// Goes on by a chunk; true when all cores have read their files and sent what they found.
+    pub fn step(&mut self, shard: &mut Shard) -> Result<bool, String> {
+        shard.set_clock(clock::now());
+        let over = self.carrier.receive(shard)?;
+        if self.reading.is_none() && !self.begin_file(shard)? {
+            for to in 0..self.carrier.peers.len() {
+                self.carrier.send(to, shard)?;
+            }
+            // the others learn from this that nothing more comes
+            self.carrier.peers.clear();
+            if over && let Some(position) = self.position.take().filter(|_| self.carrier.exact) {
+                shard.go_on_from(position);
+            }
+            return Ok(over);
+        }
+        let (survey, file) = (self.survey.clone(), self.reading.as_ref().map_or(0, |reading| reading.file));
+        let path = &survey.files[file].path;
+        self.read(shard, &survey).map_err(|why| format!("Error reading the RDB file {path}: {why}"))?;
+        Ok(false)
+    }
+
+    fn begin_file(&mut self, shard: &Shard) -> Result<bool, String> {
+        let Some(file) = self.files.pop_front() else { return Ok(false) };
+        let Found { path, stream, .. } = &self.survey.files[file];
+        let of_stream = stream.position().filter(|_| *path == self.own);
+        self.carrier.late = of_stream.is_some();
+        self.carrier.exact &= *path == self.own;
+        self.position = self.position.take().or(of_stream);
+        let fail = |why: &str| format!("Error reading the RDB file {path}: {why}");
+        let (size, from) = disk::open(path).map_err(|why| fail(&why))?.ok_or_else(|| fail("it is gone"))?;
+        self.reading = Some(Reading { file, from, reader: Reader::new(size, shard.checks_sums()) });
+        Ok(true)
+    }
+
+    fn read(&mut self, shard: &mut Shard, survey: &Survey) -> Result<(), String> {
+        let Loading { me, reading, chunk, carrier, .. } = self;
+        let Some(Reading { file, from, reader }) = reading else { return Ok(()) };
+        let limits = shard.limits();
+        carrier.tally.read += rdb::feed(reader, from, chunk)? as u64;
+        let ended = rdb::read_on(reader, &limits, &mut |key| {
             let slot = key_slot(&key.key);
-            if !survey.takes(file, slot) {
-                self.exact = false;
+            if !survey.takes(*file, slot) {
+                carrier.exact = false;
                 return Ok(());
             }
-            match self.shard.home(slot) {
-                Some(to) if to != self.me => {
-                    self.exact = false;
-                    self.parcels[to].push(key);
-                    if self.parcels[to].len() < limits::LOAD_PARCEL {
+            match shard.home(slot) {
+                Some(to) if to != *me => {
+                    carrier.exact = false;
+                    carrier.parcels[to].push(key);
+                    if carrier.parcels[to].len() < limits::LOAD_PARCEL {
                         return Ok(());
                     }
-                    self.send(to)
+                    carrier.send(to, shard)
                 }
                 home => {
-                    self.tally.foreign += u64::from(home.is_none());
-                    self.take_in(key, self.late)
+                    carrier.tally.foreign += u64::from(home.is_none());
+                    carrier.take_in(key, shard, carrier.late)
                 }
             }
-        })
+        })?;
+        if ended {
+            self.reading = None;
+        }
+        Ok(())
     }
+}
 
-    fn take_in(&mut self, key: Loaded, late: bool) -> Result<(), String> {
-        match self.shard.take_in(key, late)? {
+impl Carrier {
+    fn take_in(&mut self, key: Loaded, shard: &mut Shard, late: bool) -> Result<(), String> {
+        match shard.take_in(key, late)? {
             true => self.tally.loaded += 1,
             false => self.tally.expired += 1,
         }
         Ok(())
     }
 
-    fn unpack(&mut self, parcel: Parcel) -> Result<(), String> {
+    fn unpack(&mut self, parcel: Parcel, shard: &mut Shard) -> Result<(), String> {
         self.exact = false;
-        parcel.into_iter().try_for_each(|key| self.take_in(key, false))
+        parcel.into_iter().try_for_each(|key| self.take_in(key, shard, false))
+    }
+
+    /// Takes in what lies in the letterbox; true when nothing will ever come again.
+    fn receive(&mut self, shard: &mut Shard) -> Result<bool, String> {
+        for _ in 0..limits::LOAD_PARCELS {
+            match self.inbox.try_recv() {
+                Ok(parcel) => self.unpack(parcel, shard)?,
+                Err(TryRecvError::Empty) => return Ok(false),
+                Err(TryRecvError::Disconnected) => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 
     /// Sends a parcel. While its letterbox is full, our own is emptied: so no two cores wait for each
     /// other for ever.
-    fn send(&mut self, to: usize) -> Result<(), String> {
+    fn send(&mut self, to: usize, shard: &mut Shard) -> Result<(), String> {
         let mut parcel = std::mem::take(&mut self.parcels[to]);
         if parcel.is_empty() {
             return Ok(());
@@ -275,7 +351,7 @@ impl Loading<'_> {
                 Err(TrySendError::Full(back)) => parcel = back,
             }
             match self.inbox.try_recv() {
-                Ok(parcel) => self.unpack(parcel)?,
+                Ok(parcel) => self.unpack(parcel, shard)?,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => std::thread::sleep(PAUSE),
             }
         }

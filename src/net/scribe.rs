@@ -4,11 +4,11 @@
 //! how far it is. Until the very end the file has another name, so whatever happens before leaves the
 //! old one as it was.
 
-use crate::shard::snapshot::FilePlan;
+use super::disk;
+use crate::shard::snapshot::{FilePlan, Seal};
 use bytes::Bytes;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -98,8 +98,8 @@ fn leave_core() {
 
 fn write(plan: &FilePlan, inbox: &Receiver<Order>, report: &Report) -> Result<(), String> {
     let folder = || std::env::current_dir().map_or_else(|_| "unknown".into(), |d| d.display().to_string());
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&plan.temporary);
-    let mut file = open.map_err(|e| {
+    let (temporary, target) = (Path::new(&plan.temporary), Path::new(&plan.target));
+    let mut file = disk::create(temporary).map_err(|e| {
         let (name, folder) = (&plan.temporary, folder());
         format!(
             "Failed opening the temp RDB file {name} (in server root dir {folder}) for saving: {}",
@@ -108,13 +108,13 @@ fn write(plan: &FilePlan, inbox: &Receiver<Order>, report: &Report) -> Result<()
     })?;
     let cant = |(what, e): (&str, io::Error)| format!("Write error saving DB on disk({what}): {}", plain(&e));
     let done = match fill(plan, &mut file, inbox, report) {
-        Ok(true) => file.sync_all().map_err(|e| cant(("fsync", e))),
+        Ok(true) => disk::sync(&file, temporary).map_err(|e| cant(("fsync", e))),
         Ok(false) => Err("Background saving was given up".into()),
         Err(e) => Err(cant(e)),
     };
     drop(file);
     let done = done.and_then(|()| {
-        std::fs::rename(&plan.temporary, &plan.target).map_err(|e| {
+        disk::rename(temporary, target).map_err(|e| {
             format!(
                 "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
                 plan.temporary,
@@ -128,9 +128,7 @@ fn write(plan: &FilePlan, inbox: &Receiver<Order>, report: &Report) -> Result<()
         let _ = std::fs::remove_file(&plan.temporary);
         return done;
     }
-    let parent = Path::new(&plan.target).parent().filter(|p| !p.as_os_str().is_empty());
-    let sync = File::open(parent.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
-    sync.map_err(|e| cant(("fsyncFileDir", e)))
+    disk::sync_folder(target).map_err(|e| cant(("fsyncFileDir", e)))
 }
 
 /// Writes what comes, synced in strides so that the system never has much of it left to write. False
@@ -141,24 +139,27 @@ fn fill(
     inbox: &Receiver<Order>,
     report: &Report,
 ) -> Result<bool, (&'static str, io::Error)> {
+    let temporary = Path::new(&plan.temporary);
     let (mut sum, mut unsynced) = (0, 0);
     loop {
         match inbox.recv() {
             Err(_) => return Ok(false),
             Ok(Order::Finish) => break,
             Ok(Order::Chunk(chunk)) => {
-                sum = plan.checksum.map_or(0, |checksum| checksum(sum, &chunk));
-                file.write_all(&chunk).map_err(|e| ("rdbSaveRio", e))?;
+                sum = plan.seal.sum(sum, &chunk);
+                disk::write(file, temporary, &chunk).map_err(|e| ("rdbSaveRio", e))?;
                 unsynced += chunk.len();
                 if plan.sync_every.is_some_and(|stride| unsynced >= stride) {
-                    file.sync_data().map_err(|e| ("rdbSaveRio", e))?;
+                    disk::sync_data(file, temporary).map_err(|e| ("rdbSaveRio", e))?;
                     unsynced = 0;
                 }
                 report.written.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             }
         }
     }
-    file.write_all(&sum.to_le_bytes()).map_err(|e| ("fflush", e))?;
+    if !matches!(plan.seal, Seal::Nothing) {
+        disk::write(file, temporary, &sum.to_le_bytes()).map_err(|e| ("fflush", e))?;
+    }
     Ok(true)
 }
 
@@ -166,4 +167,43 @@ fn fill(
 fn plain(e: &io::Error) -> String {
     let text = e.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::disk::faults;
+
+    #[test]
+    fn a_file_that_fails_at_any_step_leaves_the_one_before() {
+        let dir = std::env::temp_dir().join(format!("shoal-scribe-faults-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let at = |name: &str| dir.join(name).display().to_string();
+        std::fs::write(at("a"), "old").unwrap();
+        for (seal, end, steps) in [(Seal::Nothing, 0, 8), (Seal::Zeros, 8, 9)] {
+            let save = || {
+                let plan = FilePlan { temporary: at("t"), target: at("a"), sync_every: Some(3), seal };
+                let scribe = Scribe::start(plan);
+                scribe.append(Bytes::from_static(b"new "));
+                scribe.append(Bytes::from_static(b"data"));
+                scribe.finish();
+                loop {
+                    match scribe.outcome() {
+                        Some(outcome) => return outcome,
+                        None => std::thread::sleep(std::time::Duration::from_millis(1)),
+                    }
+                }
+            };
+            let new = [&b"new data"[..], &[0; 8][..end]].concat();
+            let found = faults::everywhere(&dir, save, |step, done| {
+                let found = std::fs::read(at("a")).unwrap();
+                let placed = done.is_ok() || step + 1 == steps;
+                assert_eq!(found, if placed { &new[..] } else { b"old" }, "{step} {done:?}");
+                assert!(!Path::new(&at("t")).exists(), "{step}");
+                std::fs::write(at("a"), "old").unwrap();
+            });
+            assert_eq!(found, steps);
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

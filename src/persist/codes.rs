@@ -34,6 +34,8 @@ pub mod kind {
     pub const HASH_LISTPACK_TTL_PREVIEW: u8 = 23;
     pub const HASH_TTL: u8 = 24;
     pub const HASH_LISTPACK_TTL: u8 = 25;
+    /// The same of Valkey 9, whose versions count on their own.
+    pub const VALKEY_HASH_TTL: u8 = 22;
 }
 
 /// What a quicklist's node is: one element as it is, or a listpack.

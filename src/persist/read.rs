@@ -13,6 +13,7 @@ use crate::value::{Elem, Hash, Limits, List, Listpack, Object, Set, ZSet};
 /// keeps, element by element, so that nobody has to hold a large value twice.
 pub struct Building {
     kind: u8,
+    ends: Ends,
     /// Elements to come; `None` before their number was read.
     left: Option<u64>,
     part: Part,
@@ -28,9 +29,33 @@ enum Part {
     Hash(Hash),
 }
 
+/// Where a hash's fields say when their time is over. That they have no such time is all that we can keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Nowhere,
+    /// Before the field; 0 is never.
+    Before,
+    /// Behind the value; -1 is never.
+    Behind,
+}
+
+const FIELD_ENDS: Error = Error::Unsupported("a field with a time to live");
+
 impl Building {
+    /// A value whose type byte is `kind`, of a file of Valkey's own versions: they count types on their own.
+    pub fn of_valkey(kind: u8) -> Result<Building, Error> {
+        match kind {
+            kind::VALKEY_HASH_TTL => {
+                Ok(Building { kind, ends: Ends::Behind, left: None, part: Part::Hash(Hash::new()) })
+            }
+            kind if kind > kind::VALKEY_HASH_TTL => Err(Error::Corrupt("a value of no known type")),
+            kind => Building::new(kind),
+        }
+    }
+
     /// A value whose type byte is `kind`.
     pub fn new(kind: u8) -> Result<Building, Error> {
+        let mut ends = Ends::Nowhere;
         let part = match kind {
             kind::STRING
             | kind::HASH_ZIPMAP
@@ -40,7 +65,9 @@ impl Building {
             | kind::HASH_ZIPLIST
             | kind::HASH_LISTPACK
             | kind::ZSET_LISTPACK
-            | kind::SET_LISTPACK => Part::Whole,
+            | kind::SET_LISTPACK
+            | kind::HASH_LISTPACK_TTL_PREVIEW
+            | kind::HASH_LISTPACK_TTL => Part::Whole,
             kind::LIST => Part::List(List::new()),
             kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => Part::Nodes(Vec::new()),
             kind::SET => Part::Set(Set::new()),
@@ -50,13 +77,13 @@ impl Building {
             kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
                 return Err(Error::Unsupported("streams"));
             }
-            kind::HASH_TTL_PREVIEW
-            | kind::HASH_LISTPACK_TTL_PREVIEW
-            | kind::HASH_TTL
-            | kind::HASH_LISTPACK_TTL => return Err(Error::Unsupported("fields with a time to live")),
+            kind::HASH_TTL_PREVIEW | kind::HASH_TTL => {
+                ends = Ends::Before;
+                Part::Hash(Hash::new())
+            }
             _ => return Err(Error::Corrupt("a value of no known type")),
         };
-        Ok(Building { kind, left: None, part })
+        Ok(Building { kind, ends, left: None, part })
     }
 
     /// Reads on, over at most `work` elements; the value once it is whole. Not to be called again
@@ -73,7 +100,17 @@ impl Building {
         }
         let mut left = match self.left {
             Some(left) => left,
-            None => self.begin(input.attempt(Input::count)?, limits)?,
+            None => {
+                let kind = self.kind;
+                let count = input.attempt(|input| {
+                    // the first field's end, which is of no use where none has one
+                    if kind == kind::HASH_TTL {
+                        input.array::<8>()?;
+                    }
+                    input.count()
+                })?;
+                self.begin(count, limits)?
+            }
         };
         for _ in 0..work {
             if left == 0 {
@@ -114,7 +151,13 @@ impl Building {
                 member.with(|member| zset.insert(member, score, limits)) == Inserted::Added
             }
             Part::Hash(hash) => {
+                if self.ends == Ends::Before && input.length()? != 0 {
+                    return Err(FIELD_ENDS.into());
+                }
                 let (field, value) = (input.text()?, input.text()?);
+                if self.ends == Ends::Behind && i64::from_le_bytes(input.array()?) != -1 {
+                    return Err(FIELD_ENDS.into());
+                }
                 field.with(|field| value.with(|value| hash.set(field, value, limits)))
             }
         };
@@ -170,6 +213,9 @@ fn score(kind: u8, input: &mut Input<'_>) -> Result<f64, Stop> {
 
 /// A value that is one string.
 fn whole(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<Object, Stop> {
+    if kind == kind::HASH_LISTPACK_TTL {
+        input.array::<8>()?;
+    }
     let text = input.text()?;
     Ok(match kind {
         kind::STRING => Object::Str(text.into_vec().into()),
@@ -194,6 +240,10 @@ fn whole(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<Object, Sto
                 return Err(Error::Corrupt("a member that is there twice").into());
             }
             Object::Set(filled(set.is_empty(), set)?)
+        }
+        kind::HASH_LISTPACK_TTL_PREVIEW | kind::HASH_LISTPACK_TTL => {
+            let pack = listpack(text.into_vec())?;
+            from_triples(filled(pack.is_empty(), pack)?, limits)?
         }
         kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
             let pack = if kind == kind::HASH_ZIPLIST {
@@ -234,6 +284,26 @@ fn from_ziplist(bytes: &[u8]) -> Result<Listpack, Error> {
     })?;
     pack.shrink_to_fit();
     Ok(pack)
+}
+
+/// A hash whose listpack has a field's end behind its value.
+fn from_triples(pack: Listpack, limits: &Limits) -> Result<Object, Error> {
+    const BAD: Error = Error::Corrupt("a hash's fields");
+    let mut hash = Hash::new();
+    let mut elems = pack.iter();
+    while let Some(field) = elems.next() {
+        let (Some(value), Some(ends)) = (elems.next(), elems.next()) else { return Err(BAD) };
+        match ends {
+            Elem::Int(0) => {}
+            Elem::Int(_) => return Err(FIELD_ENDS),
+            Elem::Str(_) => return Err(BAD),
+        }
+        let new = field.with_text(|field| value.with_text(|value| hash.set(field, value, limits)));
+        if !new {
+            return Err(BAD);
+        }
+    }
+    Ok(Object::Hash(hash))
 }
 
 fn from_zipmap(bytes: &[u8], limits: &Limits) -> Result<Object, Error> {

@@ -60,11 +60,48 @@ impl<'a> Args<'a> {
         self.at.iter().map(move |s| &buf[s.start as usize..(s.start + s.len) as usize])
     }
 
+    /// The bytes that the arguments lie in, if these are nothing but the arguments in RESP as short as it
+    /// gets: the command as a log has it. So most requests arrive.
+    #[inline]
+    pub fn literal(&self) -> Option<&'a [u8]> {
+        let mut at = line(self.buf, 0, b'*', self.at.len())?;
+        for span in self.at {
+            at = line(self.buf, at, b'$', span.len as usize)?;
+            let end = at + span.len as usize;
+            if at != span.start as usize || self.buf.get(end..)?.first_chunk::<2>()? != b"\r\n" {
+                return None;
+            }
+            at = end + 2;
+        }
+        (at == self.buf.len()).then_some(self.buf)
+    }
+
     /// Whether argument `i` exists and equals `word`, letter case aside.
     #[inline]
     pub fn is(&self, i: usize, word: &str) -> bool {
         self.get(i).is_some_and(|a| a.eq_ignore_ascii_case(word.as_bytes()))
     }
+}
+
+/// Where the line ends that begins at `at` and is `prefix` and this number, if it is there.
+#[inline(always)]
+fn line(buf: &[u8], at: usize, prefix: u8, n: usize) -> Option<usize> {
+    let found = buf.get(at..)?;
+    if n < 10 {
+        return (found.first_chunk::<4>()? == &[prefix, b'0' + n as u8, b'\r', b'\n']).then_some(at + 4);
+    }
+    if n < 100 {
+        let (tens, ones) = (b'0' + (n / 10) as u8, b'0' + (n % 10) as u8);
+        return (found.first_chunk::<5>()? == &[prefix, tens, ones, b'\r', b'\n']).then_some(at + 5);
+    }
+    long_line(found, prefix, n).map(|len| at + len)
+}
+
+#[cold]
+fn long_line(found: &[u8], prefix: u8, n: usize) -> Option<usize> {
+    let mut digits = itoa::Buffer::new();
+    let rest = found.strip_prefix(&[prefix])?.strip_prefix(digits.format(n).as_bytes())?;
+    rest.starts_with(b"\r\n").then_some(found.len() - rest.len() + 2)
 }
 
 impl Index<usize> for Args<'_> {
@@ -105,5 +142,46 @@ impl OwnedArgs {
     /// Memory that they take.
     pub fn bytes(&self) -> usize {
         self.buf.len() + self.at.len() * size_of::<Span>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::parse::{Parser, Rules};
+
+    #[test]
+    fn what_is_written_as_a_log_has_it_is_found() {
+        let long = |n: usize| format!("*2\r\n$3\r\nGET\r\n${n}\r\n{}\r\n", "x".repeat(n));
+        let many = |n: usize| format!("*{n}\r\n{}", "$1\r\na\r\n".repeat(n));
+        for (text, literal) in [
+            ("*1\r\n$4\r\nPING\r\n", true),
+            ("*2\r\n$3\r\nGET\r\n$0\r\n\r\n", true),
+            (&long(10), true),
+            (&long(99), true),
+            (&long(100), true),
+            (&long(12345), true),
+            (&many(9), true),
+            (&many(10), true),
+            (&many(120), true),
+            // what redis-server takes as well
+            ("*1\rx$4\r\nPING\r\n", false),
+            ("*1\r\n$4\rxPING\r\n", false),
+            ("*1\r\n$4\r\nPINGxx", false),
+            ("*2\r\n$3\r\nGET\rx$0\r\n\r\n", false),
+            ("PING\r\n", false),
+        ] {
+            let (mut spans, mut scratch) = (Vec::new(), Vec::new());
+            let rules = Rules { max_bulk: 1 << 20, unauthenticated: false };
+            Parser::default().parse(text.as_bytes(), rules, &mut spans, &mut scratch).unwrap();
+            let buf = if scratch.is_empty() { text.as_bytes() } else { &scratch };
+            let args = Args::new(buf, &spans);
+            assert_eq!(args.literal(), literal.then_some(text.as_bytes()), "{text}");
+            // parts of a command, and words of other origin, are none
+            assert_eq!(args.from(1).literal(), None, "{text}");
+            assert_eq!(OwnedArgs::new(args.iter()).as_args().literal(), None, "{text}");
+            let behind = [text, "*"].concat();
+            assert_eq!(Args::new(behind.as_bytes(), &spans).literal(), None, "{text}");
+        }
     }
 }

@@ -1,43 +1,63 @@
 //! Data from the disk at the start, and onto it at the end.
 
-use super::{AtWork, delete, free};
+use super::AtWork;
+use super::ending::{delete, free};
 use crate::command::host::Host;
 use crate::command::rdb;
 use crate::limits;
 use crate::net::executor::Event;
 use crate::net::load::{Survey, Tally};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-/// Has all cores load what is on the disk, side by side, before they serve.
-pub fn load(host: &Host, at_work: &AtWork) -> Result<(), String> {
-    let begin = Instant::now();
+fn cannot(why: String) -> String {
+    format!("Fatal error loading the DB, exiting. {why}")
+}
+
+/// Has all cores load what is on the disk, side by side, as soon as they go. Whether there is anything.
+pub fn begin(host: &Host, at_work: &AtWork) -> Result<bool, String> {
     let conf = host.live.snapshot();
     if conf.appendonly {
         // the cores read their append-only files, and nothing else, as Redis does
-        return Ok(());
+        return Ok(true);
     }
-    let cannot = |why: String| format!("Fatal error loading the DB, exiting. {why}");
     let survey = Survey::take(&conf.dbfilename).map_err(cannot)?;
     if survey.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let shares = survey.share(at_work.threads.len(), |shard, path| path == rdb::file(host, &conf, shard));
-    let (done, outcomes) = channel();
-    for (core, share) in at_work.threads.iter().zip(shares) {
-        core.load(share, done.clone());
+    at_work.threads.iter().zip(shares).for_each(|(core, share)| core.load(share));
+    Ok(true)
+}
+
+/// Waits until all cores have loaded. False when the host is to end before: what is there then is only a part,
+/// and must not be saved.
+pub fn wait(host: &Host, at_work: &AtWork, inbox: &Receiver<Event>) -> Result<bool, String> {
+    let begin = Instant::now();
+    let (mut left, mut tally) = (at_work.threads.len(), Tally::default());
+    while left > 0 {
+        match inbox.recv() {
+            Ok(Event::Loaded(outcome)) => {
+                tally.add(outcome.map_err(cannot)?);
+                left -= 1;
+            }
+            Ok(Event::Garbage(garbage)) => free(host, garbage),
+            Ok(Event::Delete(files)) => delete(files),
+            Ok(Event::Failed(why)) => return Err(why),
+            Ok(Event::Signal(_)) => return Ok(false),
+            Ok(Event::Shutdown) if host.registers.shutdown.asked().is_some() => return Ok(false),
+            Ok(Event::Shutdown | Event::ReopenLog | Event::Saved(_)) => {}
+            Err(_) => return Ok(false),
+        }
     }
-    drop(done);
-    let mut tally = Tally::default();
-    for outcome in outcomes {
-        tally.add(outcome.map_err(cannot)?);
-    }
-    tracing::info!("Done loading RDB, keys loaded: {}, keys expired: {}.", tally.loaded, tally.expired);
-    if tally.foreign > 0 {
-        tracing::warn!("{} keys are in slots that belong to no shard of this host", tally.foreign);
+    if !host.live.snapshot().appendonly {
+        tracing::info!("Done loading RDB, keys loaded: {}, keys expired: {}.", tally.loaded, tally.expired);
+        if tally.foreign > 0 {
+            tracing::warn!("{} keys are in slots that belong to no shard of this host", tally.foreign);
+        }
     }
     tracing::info!("DB loaded from disk: {:.3} seconds", begin.elapsed().as_secs_f64());
-    Ok(())
+    Ok(true)
 }
 
 /// Has all shards save, after which they stand still. Whether all could; two shards that wait for each
@@ -69,7 +89,7 @@ fn try_save(host: &Host, at_work: &AtWork, inbox: &Receiver<Event>) -> bool {
                 tracing::error!("{why}");
                 return false;
             }
-            Ok(Event::Shutdown | Event::Signal(_) | Event::ReopenLog) => {}
+            Ok(Event::Shutdown | Event::Signal(_) | Event::ReopenLog | Event::Loaded(_)) => {}
             Err(_) => return false,
         }
     }

@@ -36,10 +36,12 @@ impl Shard {
         self.heed_logs();
         self.end_waits();
         self.release_if_aborted();
+        self.heed_shutdown();
         self.drop_lost_slots();
         self.tick_moves();
         self.tick_replication();
         self.settle_waiters();
+        self.settle_durable();
         self.pressure.settled = 0;
         self.drop_idle_clients();
         self.begin_expiry();

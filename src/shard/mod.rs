@@ -20,7 +20,7 @@
 //!   `Send`, keeps nothing in its thread, and tells there of all that its own core has to do afterwards.
 //! - `clients` holds the sessions; `verbs` and `others` are the commands about clients.
 //! - [`stream`] is what the shard changes, as commands for the append-only file and for replicas.
-//! - [`replay`] reads such a stream back.
+//! - [`replay`] reads such a stream back; `durable` has clients wait until it is on the disk.
 //! - [`snapshot`] makes points in time of the keyspace, and saves them.
 //! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
@@ -31,6 +31,7 @@ mod bounce;
 mod clients;
 mod cron;
 pub mod desk;
+mod durable;
 mod execute;
 mod fanout;
 mod figures;
@@ -198,6 +199,9 @@ pub struct Shard {
     /// The only shard of a standalone server, and nothing is withheld: every command simply runs.
     simple: bool,
     stream: stream::Stream,
+    durable: durable::Durable,
+    /// The log is to be loaded in place of what is here: see [`Shard::wants_reload`].
+    reload: bool,
     /// Logs are being read.
     loading: Option<Box<replay::Loading>>,
     plane: plane::Correspondence,
@@ -215,6 +219,8 @@ pub struct Shard {
     peaks: figures::Peaks,
     /// Calls of SHUTDOWN ABORT when a client of ours asked for SHUTDOWN.
     shutdown: Option<u64>,
+    /// The host waits for its replicas, and then ends.
+    ending: bool,
     sleep_until: u64,
     /// Ticks from which a command is slow enough for SLOWLOG or LATENCY.
     slow_ticks: u64,
@@ -267,6 +273,8 @@ impl Shard {
             in_exec: false,
             simple: false,
             stream: stream::Stream::default(),
+            durable: durable::Durable::default(),
+            reload: false,
             loading: None,
             plane: plane::Correspondence::default(),
             pool: Vec::new(),
@@ -279,6 +287,7 @@ impl Shard {
             rates: figures::Rates::default(),
             peaks: figures::Peaks::default(),
             shutdown: None,
+            ending: false,
             sleep_until: 0,
             slow_ticks: u64::MAX,
             host,

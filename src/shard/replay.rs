@@ -112,6 +112,12 @@ impl Shard {
         self.clock.expiry = Expiry::Ignore;
     }
 
+    /// As [`Shard::begin_loading`], for data as they were at one moment: keys are past their time now.
+    pub fn begin_loading_data(&mut self) {
+        self.begin_loading();
+        self.clock.expiry = Expiry::Remove;
+    }
+
     pub fn is_loading(&self) -> bool {
         self.loading.is_some()
     }
@@ -324,6 +330,36 @@ impl Shard {
             }
         }
         adopted
+    }
+
+    /// DEBUG LOADAOF: whether what the log says is to take the place of what is here. It is, before any reply
+    /// leaves; slots that are lent have to come home first.
+    #[inline]
+    pub fn wants_reload(&self) -> bool {
+        self.reload
+    }
+
+    /// Forgets all data, which the log is to tell anew.
+    pub fn begin_reload(&mut self) -> bool {
+        if self.is_lending() {
+            return false;
+        }
+        self.reload = false;
+        self.reset_snapshots("The append-only file is loaded");
+        self.ks.iter_mut().for_each(|db| drop(db.clear()));
+        self.begin_loading();
+        // what the log says is in the log
+        self.fx.propagating = false;
+        self.track_expired();
+        true
+    }
+
+    /// The log is read.
+    pub fn end_reload(&mut self, now: Now) {
+        self.fx.instead.clear();
+        self.fx.events.clear();
+        self.note_propagating();
+        self.end_loading(now);
     }
 
     /// From now on clients are served.

@@ -155,7 +155,10 @@ impl Stream {
         if self.db != Some(db) || self.unit.is_some() {
             self.select(db);
         }
-        encode::command(&mut self.bytes, args.iter());
+        match args.literal() {
+            Some(bytes) => self.bytes.extend_from_slice(bytes),
+            None => encode::command(&mut self.bytes, args.iter()),
+        }
     }
 
     fn delete(&mut self, db: usize, lazy: bool, name: &[u8]) {
@@ -184,12 +187,16 @@ impl Stream {
 
 /// Appends the commands that make this entry again where it is not.
 pub(super) fn rebuild(out: &mut Vec<u8>, entry: &EntryRef<'_>) {
-    let value = match entry.value() {
+    encode::rebuild(out, entry.key(), value_of(entry), entry.expire_at());
+}
+
+/// An entry's value as commands can tell it.
+pub(super) fn value_of<'a>(entry: &EntryRef<'a>) -> Value<'a> {
+    match entry.value() {
         ValueRef::Int(n) => Value::Int(n),
         ValueRef::Str(text) => Value::Str(text),
         ValueRef::Obj(object) => Value::Object(object),
-    };
-    encode::rebuild(out, entry.key(), value, entry.expire_at());
+    }
 }
 
 /// Where the changes of a borrowed run go: an owner, the slots that it lent, its share of the stream.
@@ -317,9 +324,12 @@ impl Shard {
         if self.loans.shares.is_some() {
             return self.propagate_borrowed(db, args);
         }
-        let several = !self.fx.instead.is_empty() || self.ks.iter().any(|db| !db.expired.is_empty());
-        if !several {
-            return self.stream.command(db, args);
+        if self.fx.instead.is_empty() && self.ks.db(db).expired.is_empty() {
+            // to look at all databases each time would cost as much as the rest
+            let others = || self.ks.iter().any(|db| !db.expired.is_empty());
+            if stays_in_database(spec) || !others() {
+                return self.stream.command(db, args);
+            }
         }
         // deletions by chance of what a command met are no part of it
         let torn = spec.has(flag::TOUCHES_ARBITRARY_KEYS);
@@ -439,6 +449,12 @@ impl Shard {
         shares.iter_mut().for_each(|(_, _, stream)| stream.close());
         self.loans.shares = Some(shares);
     }
+}
+
+/// Whether a command meets keys of its client's database only.
+#[inline]
+fn stays_in_database(spec: &Spec) -> bool {
+    spec.legacy.first > 0 && spec.legacy.last == spec.legacy.first && spec.name != "move"
 }
 
 /// The database of a key, where a command names another one than its client's: COPY's target.

@@ -28,6 +28,8 @@ const SHUTDOWN_ABORTED: ErrReply = ErrReply::new("ERR Errors trying to SHUTDOWN.
 
 /// A client that asked for SHUTDOWN waits for it, and for nothing else.
 const UNTIL_SHUTDOWN: Hold = Hold::Until(u64::MAX);
+/// Writers wait until the host has ended, or does not end.
+const UNTIL_ENDED: u64 = u64::MAX - 1;
 
 impl Shard {
     /// A verb of a client of this shard.
@@ -64,6 +66,7 @@ impl Shard {
             Verb::Subscribe(kind) => self.subscribe(client, kind, args),
             Verb::Unsubscribe(kind) => self.unsubscribe(client, kind, args),
             Verb::Publish(kind) => self.publish_for(client, kind, args, &mut out),
+            Verb::WaitAof => self.wait_aof(client, args, &mut out),
             Verb::BgSave
             | Verb::BgRewriteAof
             | Verb::ClientKill
@@ -230,9 +233,24 @@ impl Shard {
             return Ok(());
         }
         let save = save || (!nosave && !self.conf.save.0.is_empty());
-        self.shutdown = Some(shutdown.ask(Asked { save, force }));
+        self.shutdown = Some(shutdown.ask(Asked { save, force, now }));
         self.session(client).hold = UNTIL_SHUTDOWN;
         Ok(())
+    }
+
+    /// While the host waits for its replicas before it ends, nothing is written.
+    pub(super) fn heed_shutdown(&mut self) {
+        let waits = self.host.registers.shutdown.waits_until().is_some();
+        if std::mem::replace(&mut self.ending, waits) == waits {
+            return;
+        }
+        if !waits {
+            return self.unpause();
+        }
+        let c = &mut self.conditions;
+        c.pause_writes_only |= c.paused_until <= self.now.ms();
+        c.paused_until = UNTIL_ENDED;
+        self.ask_for_acks();
     }
 
     /// Lets clients go on that asked for a SHUTDOWN which was aborted, here or on another shard.
@@ -272,11 +290,13 @@ impl Shard {
                 }
             }
             Aside::Flushed => self.flushed(),
+            Aside::LoadLog => self.reload = true,
             Aside::SleepUntil(ms) => self.sleep_until = self.sleep_until.max(ms),
             Aside::Configured => {
                 self.generation = self.host.live.generation();
                 self.conf = self.host.live.snapshot();
                 self.configure();
+                self.tell_of_log();
             }
             Aside::DropPackets(kind) => self.tell_plane(&["drop-packets", &kind.to_string()]),
             Aside::KillLinks { which, node } => {

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 
 pub mod client;
+pub mod host;
 pub mod load;
 pub mod members;
 pub mod namespaces;

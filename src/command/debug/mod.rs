@@ -32,6 +32,8 @@ const HELP: &[&str] = &[
     "ERROR <string>",
     "    Return a Redis protocol error with <string> as message. Useful for clients",
     "    unit tests to simulate Redis errors.",
+    "LOADAOF",
+    "    Flush the AOF buffers on disk and reload the AOF in memory.",
     "LOG <message>",
     "    Write <message> to the server log.",
     "OBJECT <key>",
@@ -81,6 +83,7 @@ const NO_HASH_TABLES: ErrReply =
 const BAD_RELOAD: ErrReply =
     ErrReply::new("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
 const RELOAD_FAILED: ErrReply = ErrReply::new("ERR Error trying to load the RDB dump");
+const NO_LOG: ErrReply = ErrReply::new("ERR There is no append only file to load, or it is not whole yet");
 const BAD_THRESHOLD: ErrReply =
     ErrReply::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb");
 
@@ -101,6 +104,13 @@ pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         (b"digest", 2) => digest_all(ctx),
         (b"digest-value", _) => digest_values(ctx, args),
         (b"reload", _) => return reload(ctx, args),
+        (b"loadaof", 2) => {
+            if ctx.host.metrics[ctx.me].aof.whole.get() == 0 {
+                return Err(NO_LOG);
+            }
+            ctx.fx.aside = Some(Aside::LoadLog);
+            ctx.out.ok();
+        }
         (b"populate", 3..=5) => return populate(ctx, args),
         (b"protocol", 3) => return protocol(ctx, args),
         (b"set-active-expire", 3) => {

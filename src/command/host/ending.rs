@@ -13,11 +13,15 @@ pub struct Asked {
     pub save: bool,
     /// The host ends even if that fails.
     pub force: bool,
+    /// Replicas that lag are not waited for.
+    pub now: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     asked: Option<Asked>,
+    /// Unix milliseconds until which replicas are waited for, if they are.
+    until_ms: Option<u64>,
     aborts: u64,
 }
 
@@ -37,8 +41,20 @@ impl Ending {
     pub fn abort(&self) -> bool {
         let mut state = self.state();
         let asked = state.asked.take().is_some();
+        state.until_ms = None;
         state.aborts += asked as u64;
         asked
+    }
+
+    /// Replicas are waited for until then, unless it was aborted.
+    pub fn wait_until(&self, ms: u64) {
+        let mut state = self.state();
+        state.until_ms = state.asked.map(|_| ms);
+    }
+
+    /// Until when replicas are waited for; nothing is written meanwhile.
+    pub fn waits_until(&self) -> Option<u64> {
+        self.state().until_ms
     }
 
     pub fn aborts(&self) -> u64 {

@@ -94,6 +94,9 @@ pub fn server(ctx: &Ctx<'_>, _: &Figures, out: &mut Text) {
     out.put("executable", &host.executable);
     out.put("config_file", &host.config_file);
     out.put("io_threads_active", 0);
+    if let Some(until) = host.registers.shutdown.waits_until() {
+        out.put("shutdown_in_milliseconds", until.saturating_sub(ctx.now()));
+    }
 }
 
 pub fn clients(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
@@ -159,7 +162,7 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
 }
 
 pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
-    out.put("loading", f.max(|m| &m.aof.loading));
+    out.put("loading", f.max(|m| &m.loading.on));
     out.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     let (done, total) = (f.sum(|m| &m.saving.keys_done), f.sum(|m| &m.saving.keys_total));
     out.put("current_fork_perc", format_args!("{:.2}", done as f64 * 100.0 / total.max(1) as f64));
@@ -175,7 +178,9 @@ pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("rdb_last_bgsave_time_sec", f.max(|m| &m.saving.took) as i64 - 1);
     out.put("rdb_current_bgsave_time_sec", began.map_or(-1, |at| now.saturating_sub(at) as i64));
     out.put("rdb_saves", f.max(|m| &m.saving.saves));
-    out.zeros(&["rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    out.put("rdb_last_cow_size", 0);
+    out.put("rdb_last_load_keys_expired", f.sum(|m| &m.loading.expired));
+    out.put("rdb_last_load_keys_loaded", f.sum(|m| &m.loading.keys));
     let status = |bad: u64| if bad == 0 { "ok" } else { "err" };
     let (enabled, rewriting) = (f.max(|m| &m.aof.enabled), f.max(|m| &m.aof.rewriting));
     out.put("aof_enabled", enabled);
@@ -197,15 +202,15 @@ pub fn persistence(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
         out.put("aof_pending_bio_fsync", f.sum(|m| &m.aof.syncing));
         out.put("aof_delayed_fsync", f.sum(|m| &m.aof.delayed));
     }
-    if f.max(|m| &m.aof.loading) > 0 {
+    if f.max(|m| &m.loading.on) > 0 {
         loading(ctx, f, out);
     }
 }
 
 /// How far reading the logs has come.
 fn loading(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
-    let (total, loaded) = (f.sum(|m| &m.aof.loading_total), f.sum(|m| &m.aof.loaded));
-    let since = f.max(|m| &m.aof.loading_since);
+    let (total, loaded) = (f.sum(|m| &m.loading.total), f.sum(|m| &m.loading.done));
+    let since = f.max(|m| &m.loading.since);
     let took = (ctx.now() / 1000).saturating_sub(since);
     out.put("loading_start_time", since);
     out.put("loading_total_bytes", total);

@@ -9,13 +9,14 @@ const DOCS: &str = include_str!("docs.golden");
 const KEYS: &str = include_str!("keys.golden");
 
 /// What 7.0.15 has not, or has otherwise.
-const NEWER: [&str; 8] = [
+const NEWER: [&str; 9] = [
     "client|no-touch",
     "client|setinfo",
     "cluster|balance",
     "cluster|handoff",
     "cluster|myshardid",
     "cluster|slot-stats",
+    "waitaof",
     "zrank",
     "zrevrank",
 ];

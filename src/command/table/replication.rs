@@ -55,4 +55,9 @@ pub(super) const ROWS: &[Spec] = &[
         .doc("3.0.0", "Waits until so many replicas have acknowledged what was written.", "O(1)")
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .args(&[int("numreplicas"), int("timeout")]),
+    new("generic", "waitaof", 4, NOSCRIPT, &[], Above(Verb::WaitAof))
+        .acl(acl::CONNECTION)
+        .doc("7.2.0", "Waits until what was written is on the disk, here and at so many replicas.", "O(1)")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .args(&[int("numlocal"), int("numreplicas"), int("timeout")]),
 ];

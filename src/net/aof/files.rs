@@ -2,9 +2,10 @@
 
 use super::describe;
 use crate::config::Config;
+use crate::net::disk;
 use crate::persist::aof::manifest::{self, Manifest};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A log's place and its manifest.
@@ -38,6 +39,26 @@ pub fn logs(conf: &Config) -> Vec<String> {
         .collect();
     found.sort();
     found
+}
+
+/// A manifest that could not be brought to the disk.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub why: String,
+    /// It is in its place, but may not last.
+    pub placed: bool,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Failed {
+        Failed { why, placed: false }
+    }
+}
+
+impl From<Failed> for String {
+    fn from(failed: Failed) -> String {
+        failed.why
+    }
 }
 
 impl Files {
@@ -100,32 +121,34 @@ impl Files {
     }
 
     /// Puts the manifest in the place of the one before, all or nothing, and on the disk.
-    pub fn persist(&self) -> Result<(), String> {
+    pub fn persist(&self) -> Result<(), Failed> {
         let (temp, name) = (manifest::temp_name(&self.name), manifest::name(&self.name));
-        let mut file = File::create(self.path(&temp))
+        let place = self.path(&temp);
+        let mut file = disk::create(&place)
             .map_err(|e| format!("Can't open the AOF manifest file {temp}: {}", describe(&e)))?;
-        file.write_all(&self.manifest.text()).map_err(|e| {
+        disk::write(&mut file, &place, &self.manifest.text()).map_err(|e| {
             format!("Error trying to write the temporary AOF manifest file {temp}: {}", describe(&e))
         })?;
-        file.sync_all().map_err(|e| format!("Fail to fsync the temp AOF file {temp}: {}.", describe(&e)))?;
-        fs::rename(self.path(&temp), self.path(&name)).map_err(|e| {
+        disk::sync(&file, &place)
+            .map_err(|e| format!("Fail to fsync the temp AOF file {temp}: {}.", describe(&e)))?;
+        disk::rename(&place, &self.path(&name)).map_err(|e| {
             format!(
                 "Error trying to rename the temporary AOF manifest file {temp} into {name}: {}",
                 describe(&e)
             )
         })?;
-        let sync = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        sync.map_err(|e| format!("Fail to fsync AOF directory {}: {}.", self.dir.display(), describe(&e)))
+        disk::sync_folder(&self.path(&name)).map_err(|e| Failed {
+            why: format!("Fail to fsync AOF directory {}: {}.", self.dir.display(), describe(&e)),
+            placed: true,
+        })
     }
 
     /// Opens the incr file that the log goes on with, and tells its size. `fresh`: it must be a new one.
     pub fn open_incr(&mut self, fresh: bool) -> Result<(File, u64), String> {
         let last = self.manifest.incrs.last().map(|e| e.name.clone()).filter(|_| !fresh);
         let name = last.unwrap_or_else(|| self.manifest.new_incr(&self.name));
-        let mut options = OpenOptions::new();
-        options.append(true).create(true);
         let cant = |e: io::Error| format!("Can't open the append-only file {name}: {}", describe(&e));
-        let file = options.open(self.path(&name)).map_err(cant)?;
+        let file = disk::append(&self.path(&name)).map_err(cant)?;
         if fresh {
             file.set_len(0).map_err(cant)?;
         }
@@ -137,7 +160,7 @@ impl Files {
     pub fn open_temp_incr(&self) -> Result<File, String> {
         let name = manifest::temp_incr_name(&self.name);
         let cant = |e: io::Error| format!("Can't open the append-only file {name}: {}", describe(&e));
-        let file = OpenOptions::new().append(true).create(true).open(self.path(&name)).map_err(cant)?;
+        let file = disk::append(&self.path(&name)).map_err(cant)?;
         file.set_len(0).map_err(cant)?;
         Ok(file)
     }

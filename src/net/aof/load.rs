@@ -68,7 +68,7 @@ impl Loader {
             logs,
             todo: VecDeque::new(),
             reading: None,
-            buf: vec![0; AOF_READ],
+            buf: vec![0; AOF_READ.min(conf.loading_process_events_interval_bytes as usize)],
             foreign: Vec::new(),
             total: 0,
             done: 0,
@@ -100,6 +100,14 @@ impl Loader {
         let foreign = found.into_iter().filter(|name| !all.contains(name)).enumerate();
         let share = foreign.filter(|(i, _)| i % all.len() == me).map(|(_, name)| name);
         (all[me].clone(), share.collect())
+    }
+
+    /// Commands of the file that is being read that were executed.
+    pub fn executed(&self) -> u64 {
+        match self.reading.as_ref().map(|reading| &reading.of) {
+            Some(Kind::Commands(replay)) => replay.executed(),
+            _ => 0,
+        }
     }
 
     fn begin_log(&mut self) {

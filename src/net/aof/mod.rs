@@ -21,7 +21,7 @@ pub mod tool;
 mod tests;
 
 use crate::config::types::AppendFsync;
-use crate::limits::{AOF_ERROR_LOG_S, AOF_POSTPONE_S, KEEP_BUFFER};
+use crate::limits::{AOF_ERROR_LOG_S, AOF_KEEP, AOF_POSTPONE_S};
 use crate::persist::aof::encode;
 use files::Files;
 use std::fs::File;
@@ -173,7 +173,7 @@ impl<D: Disk> Log<D> {
                 }
                 self.size += self.pending.len() as u64;
                 self.pending.clear();
-                if self.pending.capacity() > KEEP_BUFFER {
+                if self.pending.capacity() > AOF_KEEP {
                     self.pending = Vec::new();
                 }
                 Ok(())

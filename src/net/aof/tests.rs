@@ -129,3 +129,32 @@ fn logs_are_told_apart_by_their_names() {
     assert_eq!(logs(&conf), ["log-3"]);
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn a_manifest_that_fails_at_any_step_is_the_old_or_the_new() {
+    let dir = std::env::temp_dir().join(format!("shoal-manifest-faults-{}", std::process::id()));
+    let conf = Config { appenddirname: dir.display().to_string(), ..Config::default() };
+    let find = || Files::find(&conf, "a.aof".into()).unwrap();
+    let mut old = find();
+    old.make_dir().unwrap();
+    old.open_incr(true).unwrap();
+    old.persist().unwrap();
+    let switch = || {
+        let mut new = old.clone();
+        new.manifest.new_base("a.aof", true);
+        new.open_incr(true)?;
+        new.persist().map(|()| new.manifest.text())
+    };
+    let new = switch().unwrap();
+    old.persist().unwrap();
+    let steps = crate::net::disk::faults::everywhere(&dir, switch, |step, done| {
+        let placed = done.as_ref().map_or_else(|failed| failed.placed, |_| true);
+        let want = if placed { new.clone() } else { old.manifest.text() };
+        assert_eq!(find().manifest.text(), want, "{step} {done:?}");
+        // it goes on with what it had
+        old.persist().unwrap();
+        assert_eq!(find().manifest.text(), old.manifest.text());
+    });
+    assert_eq!(steps, 6);
+    std::fs::remove_dir_all(dir).unwrap();
+}

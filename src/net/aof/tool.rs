@@ -1,10 +1,10 @@
-//! `shoal --check-aof FILE|MANIFEST`: redis-check-aof.
+//! `shoal --check-aof FILE|MANIFEST`: redis-check-aof, of bases that are RDB files, too.
 
 use super::describe;
 use crate::persist::aof::check::{Check, Subject, Verdict};
 use crate::persist::aof::manifest::Manifest;
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// What is asked of it.
@@ -35,7 +35,8 @@ fn check(request: &Request) -> Result<bool, String> {
     let mut check = Check::default();
     if !text {
         println!("Start checking Old-Style AOF");
-        let done = one(&mut check, request, &request.path, path, true)?;
+        let rdb = is_rdb(path).map_err(cant)?;
+        let done = one(&mut check, request, &request.path, path, (true, rdb))?;
         return Ok(report(done, &format!("AOF {}", request.path), &request.path, request.until));
     }
     println!("Start checking Multi Part AOF");
@@ -44,12 +45,14 @@ fn check(request: &Request) -> Result<bool, String> {
     for (i, entry) in files.iter().enumerate() {
         let file = path.parent().unwrap_or(Path::new(".")).join(&entry.name);
         let base = manifest.base.as_ref() == Some(*entry);
+        let rdb = base
+            && is_rdb(&file).map_err(|e| format!("Cannot open file {}: {}", file.display(), describe(&e)))?;
         if base {
-            println!("Start to check BASE AOF (RESP format).");
+            println!("Start to check BASE AOF ({} format).", if rdb { "RDB" } else { "RESP" });
         } else if i == usize::from(manifest.base.is_some()) {
             println!("Start to check INCR files.");
         }
-        let done = one(&mut check, request, &entry.name, &file, i + 1 == files.len())?;
+        let done = one(&mut check, request, &entry.name, &file, (i + 1 == files.len(), rdb))?;
         let what = format!("{} AOF {}", if base { "BASE" } else { "INCR" }, entry.name);
         if !report(done, &what, &entry.name, request.until) {
             return Ok(false);
@@ -62,13 +65,20 @@ fn check(request: &Request) -> Result<bool, String> {
 /// A manifest has a line that begins with `file`.
 fn is_manifest(input: &mut impl BufRead) -> std::io::Result<bool> {
     let mut line = Vec::new();
-    while std::io::Read::take(&mut *input, 1024).read_until(b'\n', &mut line)? > 0 {
+    while Read::take(&mut *input, 1024).read_until(b'\n', &mut line)? > 0 {
         if line.starts_with(b"file") {
             return Ok(true);
         }
         line.clear();
     }
     Ok(false)
+}
+
+/// A base, or a log of before 7.0, may be an RDB file to begin with.
+fn is_rdb(path: &Path) -> std::io::Result<bool> {
+    let mut begin = Vec::new();
+    Read::take(fs::File::open(path)?, 8).read_to_end(&mut begin)?;
+    Ok(begin.len() == 8 && begin.starts_with(b"REDIS"))
 }
 
 enum Done {
@@ -90,16 +100,29 @@ fn report(done: Done, what: &str, name: &str, until: i64) -> bool {
     true
 }
 
-fn one(check: &mut Check, request: &Request, name: &str, path: &Path, last: bool) -> Result<Done, String> {
+fn one(
+    check: &mut Check,
+    request: &Request,
+    name: &str,
+    path: &Path,
+    (last, rdb): (bool, bool),
+) -> Result<Done, String> {
     let shown = path.display().to_string();
     let cant = |e| format!("Cannot open file {shown}: {}, aborting...", describe(&e));
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(cant)?;
+    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(cant)?;
     let size = file.metadata().map_err(cant)?.len();
     if size == 0 {
         return Ok(Done::Empty);
     }
+    let mut from = 0;
+    if rdb {
+        let end = crate::net::check::rdb(&shown, name, |line| println!("{line}"));
+        from = end.ok_or("RDB preamble of AOF file is not sane, aborting.")?;
+        println!("RDB preamble is OK, proceeding with AOF tail...");
+    }
+    file.seek(SeekFrom::Start(from)).map_err(cant)?;
     let of = Subject { name, path: &shown, size, last, until: request.until };
-    let found = check.file(of, 0, &mut BufReader::new(&file));
+    let found = check.file(of, from, &mut BufReader::new(&file));
     print!("{}", std::mem::take(&mut check.said));
     let found =
         found.map_err(|e| format!("Failed to read from AOF {name}, aborting...: {}", describe(&e)))?;

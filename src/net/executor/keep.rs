@@ -13,6 +13,7 @@ use crate::net::aof::load::{Loader, Step};
 use crate::net::aof::{Disk, Fatal, Log, Rules, describe};
 use crate::net::clock;
 use crate::net::conn::tag;
+use crate::net::load::{self, Share, Tally};
 use crate::persist::aof::{encode, slots};
 use crate::shard::mail::Mail;
 use std::fs::File;
@@ -41,7 +42,13 @@ pub(super) struct Keeper {
     gate: Gate,
     /// Files that are synced and then closed, with what the sync is called.
     pub(super) retired: Vec<(u64, File)>,
+    /// Places in the shard's stream: up to where the log is written, and is on the disk when no sync is under
+    /// way.
+    written: u64,
+    syncing: u64,
     pub(super) patience: Patience,
+    /// The base that is being written is an RDB file, and not commands.
+    pub(super) rewrites_as_rdb: bool,
     /// Logs that were begun since the start.
     logs: u64,
 }
@@ -59,6 +66,9 @@ enum Gate {
 pub(super) enum State {
     #[default]
     Off,
+    /// RDB files are being read.
+    Data(Box<load::Loading>),
+    /// Logs are.
     Loading(Box<Loader>),
     /// Our logs are read. `told`: siblings know.
     Loaded {
@@ -113,11 +123,58 @@ impl Core {
         let (own, others) = Loader::names(&self.conf, &all, self.me);
         let loader = Loader::new(&self.conf, own, others).unwrap_or_else(|why| die(&why));
         self.shard.begin_loading();
-        let m = &self.metrics.aof;
-        m.loading_since.set(clock::now().unix_us / 1_000_000);
-        m.loading_total.set(loader.total);
-        m.loading.set(1);
+        self.note_loading(loader.total);
         self.keeper.state = State::Loading(Box::new(loader));
+    }
+
+    fn note_loading(&self, total: u64) {
+        let m = &self.metrics.loading;
+        m.since.set(clock::now().unix_us / 1_000_000);
+        m.total.set(total);
+        m.on.set(1);
+    }
+
+    /// Before the first turn: there are RDB files to be read.
+    pub(super) fn begin_data(&mut self, share: Share) {
+        let chunk = self.conf.loading_process_events_interval_bytes as usize;
+        let loading = load::Loading::new(share, self.me, &self.shard, chunk);
+        self.shard.begin_loading_data();
+        self.note_loading(loading.total);
+        self.keeper.state = State::Data(Box::new(loading));
+    }
+
+    /// Goes on with RDB files.
+    fn load_data(&mut self, mut loading: Box<load::Loading>) {
+        let (m, before) = (&self.metrics.loading, loading.tally().loaded);
+        let step = loading.step(&mut self.shard);
+        m.done.set(loading.tally().read);
+        self.delay_load(loading.tally().loaded - before);
+        match step {
+            Ok(false) => self.keeper.state = State::Data(loading),
+            Ok(true) => {
+                let tally = loading.tally();
+                self.metrics.loading.keys.set(tally.loaded);
+                self.metrics.loading.expired.set(tally.expired);
+                self.shared.cleared.fetch_add(1, Ordering::Release);
+                self.keeper.gate = Gate::Cleared;
+                let _ = self.events.send(Event::Loaded(Ok(tally)));
+            }
+            Err(why) => {
+                // the host ends for it, and nobody is served before
+                self.keeper.gate = Gate::Settled;
+                let _ = self.events.send(Event::Loaded(Err(why)));
+            }
+        }
+    }
+
+    /// `key-load-delay`: microseconds for each key; below 0, one for so many.
+    fn delay_load(&self, keys: u64) {
+        let delay = self.conf.key_load_delay;
+        if delay != 0 {
+            let each = delay.unsigned_abs() as u64;
+            let us = if delay > 0 { keys.saturating_mul(each) } else { keys / each };
+            std::thread::sleep(Duration::from_micros(us));
+        }
     }
 
     /// How long the core may sleep while the host loads; nothing when it does not.
@@ -125,6 +182,7 @@ impl Core {
     pub(super) fn loading_wait(&self) -> Option<Duration> {
         match self.keeper.state {
             State::Loading(_) => Some(Duration::ZERO),
+            State::Data(ref loading) => Some(if loading.only_waits() { LOOK_AGAIN } else { Duration::ZERO }),
             State::Loaded { .. } => Some(LOOK_AGAIN),
             _ if self.keeper.gate != Gate::Open => Some(LOOK_AGAIN),
             _ => None,
@@ -141,10 +199,13 @@ impl Core {
     /// Goes on with loading. `settled`: all have loaded, and there was no mail since.
     pub(super) fn load(&mut self, settled: bool) {
         match std::mem::take(&mut self.keeper.state) {
+            State::Data(loading) => self.load_data(loading),
             State::Loading(mut loader) => {
+                let before = loader.executed();
                 let step =
                     loader.step(&mut self.shard, &self.conf, clock::now()).unwrap_or_else(|why| die(&why));
-                self.metrics.aof.loaded.set(loader.done);
+                self.delay_load(loader.executed().saturating_sub(before));
+                self.metrics.loading.done.set(loader.done);
                 self.keeper.state = match step {
                     Step::More => State::Loading(loader),
                     Step::Done { own, foreign } => {
@@ -193,7 +254,10 @@ impl Core {
             Gate::Cleared if all(&self.shared.cleared) => {
                 self.keeper.gate = Gate::Open;
                 self.shard.end_loading(clock::now());
-                self.metrics.aof.loading.set(0);
+                self.metrics.loading.on.set(0);
+                if self.conf.appendonly {
+                    let _ = self.events.send(Event::Loaded(Ok(Tally::default())));
+                }
             }
             _ => {}
         }
@@ -240,20 +304,51 @@ impl Core {
             slots::write(log.intake(self.log_rules()), None, &self.shard.own_ranges());
         }
         self.metrics.aof.enabled.set(1);
+        self.metrics.aof.whole.set(!temporary as u64);
+        self.keeper.written = self.shard.log_offset();
         self.keeper.state = State::On(Box::new(log));
+    }
+
+    /// DEBUG LOADAOF: what the log says takes the place of what the shard holds.
+    #[cold]
+    fn reload_log(&mut self) {
+        self.write_log(true);
+        if !matches!(&self.keeper.state, State::On(log) if log.is_idle() && !log.temporary) {
+            return;
+        }
+        if !self.shard.begin_reload() {
+            return;
+        }
+        let loader = Loader::new(&self.conf, self.log_name(self.me), Vec::new());
+        let mut loader = loader.unwrap_or_else(|why| die(&why));
+        loop {
+            match loader.step(&mut self.shard, &self.conf, clock::now()) {
+                Ok(Step::More) => {}
+                Ok(Step::Done { .. }) => break,
+                Err(why) => die(&why),
+            }
+        }
+        self.shard.end_reload(clock::now());
+        tracing::warn!("Append Only File loaded by DEBUG LOADAOF");
     }
 
     /// Writes all that the shard has as a new base of the log, and answers its size.
     fn write_base(&mut self, files: &mut Files) -> Result<u64, String> {
         let log = files.name.clone();
-        let name = files.manifest.new_base(&log, false);
+        let rdb = self.conf.aof_use_rdb_preamble;
+        let name = files.manifest.new_base(&log, rdb);
+        tracing::info!("Creating AOF base file {name} on server start");
+        if rdb {
+            let path = files.path(&name);
+            self.shard.save_base(&path.display().to_string(), clock::now())?;
+            return files.size(&name);
+        }
         let temp = PathBuf::from(format!("temp-rewriteaof-{}-{}.aof", self.host.pid, self.me));
         let wrong = |e: io::Error| format!("Write error writing append only file on disk: {}", describe(&e));
         let written = self.write_all(&temp).map_err(wrong)?;
         std::fs::rename(&temp, files.path(&name)).map_err(|e| {
             format!("Error moving temp append only file on the final destination: {}", describe(&e))
         })?;
-        tracing::info!("Creating AOF base file {name} on server start");
         Ok(written)
     }
 
@@ -299,6 +394,9 @@ impl Core {
         if self.shard.has_stream() || matches!(&self.keeper.state, State::On(log) if !log.is_idle()) {
             self.write_log(false);
         }
+        if self.shard.wants_reload() {
+            self.reload_log();
+        }
     }
 
     #[cold]
@@ -314,6 +412,9 @@ impl Core {
         let State::On(log) = &mut self.keeper.state else { return };
         if let Err(Fatal(why)) = log.write(rules, force) {
             die(&why);
+        }
+        if log.is_idle() {
+            self.keeper.written = self.shard.log_offset();
         }
         self.note_error();
         self.begin_sync(rules);
@@ -333,6 +434,7 @@ impl Core {
         let State::On(log) = &mut self.keeper.state else { return };
         if let Some((fd, tag)) = log.sync_due(rules) {
             self.ring.sync(fd, tag);
+            self.keeper.syncing = self.keeper.written;
             if rules.fsync == AppendFsync::Always {
                 self.keeper.committing = true;
                 self.keeper.begun = true;
@@ -381,14 +483,30 @@ impl Core {
         let rules = self.log_rules();
         self.keeper.retired.retain(|(retired, _)| *retired != tag);
         let State::On(log) = &mut self.keeper.state else { return };
+        if let Err(e) = &result {
+            // what it was to bring to the disk may not be there
+            self.keeper.syncing = 0;
+            if tag != log.tag() {
+                tracing::warn!("Fail to fsync the AOF file: {}", describe(e));
+            }
+        }
         if tag != log.tag() {
-            return;
+            return self.tell_durable();
         }
         if let Err(Fatal(why)) = log.synced(tag, result, rules) {
             die(&why);
         }
+        self.tell_durable();
         if std::mem::take(&mut self.keeper.committing) {
             self.release();
+        }
+    }
+
+    /// Tells the shard how far its log is on the disk: all of the files that a manifest names.
+    pub(super) fn tell_durable(&mut self) {
+        let State::On(log) = &self.keeper.state else { return };
+        if !log.temporary && !log.is_syncing() && self.keeper.retired.is_empty() {
+            self.shard.log_synced(self.keeper.syncing);
         }
     }
 
@@ -422,10 +540,12 @@ impl Core {
     pub(super) fn tick_log(&mut self) {
         let rules = self.log_rules();
         match &mut self.keeper.state {
-            State::Off if self.conf.appendonly => self.turn_on_log(),
+            State::Off if self.conf.appendonly && self.keeper.gate == Gate::Open => self.turn_on_log(),
             State::On(_) if !self.conf.appendonly => self.turn_off_log(),
             State::On(log) => {
                 let m = &self.metrics.aof;
+                m.enabled.set(1);
+                m.whole.set(!log.temporary as u64);
                 m.current_size.set(log.total());
                 m.base_size.set(log.base_size);
                 m.buffer.set(log.pending() as u64);
@@ -446,6 +566,7 @@ impl Core {
         self.shard.set_propagating(false);
         let m = &self.metrics.aof;
         m.enabled.set(0);
+        m.whole.set(0);
         m.error.set(0);
         self.keeper.state = State::Off;
         self.end_commit();
@@ -465,8 +586,10 @@ impl Core {
         let State::On(log) = &mut self.keeper.state else { return };
         if let Err(e) = log.file().sync_data() {
             tracing::warn!("Fail to fsync the AOF file: {}", describe(&e));
-        } else if self.keeper.committing {
-            self.keeper.committing = false;
+            return;
+        }
+        self.shard.log_synced(self.keeper.written);
+        if std::mem::take(&mut self.keeper.committing) {
             self.release();
         }
     }

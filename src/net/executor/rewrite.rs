@@ -8,12 +8,12 @@
 use super::Core;
 use super::keep::{State, die};
 use crate::config::Config;
+use crate::config::types::AppendFsync;
 use crate::limits::{AOF_REWRITE_DELAY_MAX_S, AOF_REWRITE_DELAY_S, AOF_REWRITE_TRIES, SAVE_SYNC};
 use crate::net::aof::files::Files;
 use crate::net::aof::{Disk, Fatal, Rules, describe};
 use crate::persist::aof::{manifest, slots};
-use crate::persist::crc64;
-use crate::shard::snapshot::FilePlan;
+use crate::shard::snapshot::{FilePlan, Seal};
 use std::fs::File;
 
 /// When the next rewrite may begin by itself.
@@ -63,6 +63,7 @@ impl Core {
         if (asked || due) && self.loading_wait().is_none() {
             self.begin_rewrite(rules);
         }
+        self.metrics.aof.rewriting.set(self.shard.is_rewriting() as u64);
     }
 
     fn begin_rewrite(&mut self, rules: Rules) {
@@ -78,7 +79,9 @@ impl Core {
             Err(why) => return self.end_rewrite(Err(why), rules),
         };
         let log = files.name.clone();
-        let target = files.manifest.new_base(&log, true);
+        let rdb = self.conf.aof_use_rdb_preamble;
+        self.keeper.rewrites_as_rdb = rdb;
+        let target = files.manifest.new_base(&log, rdb);
         m.rewriting.set(1);
         m.rewrite_since.set(rules.now_s);
         tracing::info!("Background append only file rewriting started by pid {}", self.host.pid);
@@ -86,7 +89,7 @@ impl Core {
             temporary: self.host.file_of(&format!("temp-rewriteaof-bg-{}.aof", self.host.pid), self.me),
             target: files.path(&target).display().to_string(),
             sync_every: self.conf.aof_rewrite_incremental_fsync.then_some(SAVE_SYNC),
-            checksum: self.conf.rdbchecksum.then_some(crc64),
+            seal: if rdb { Seal::of_rdb(self.conf.rdbchecksum) } else { Seal::Nothing },
         });
     }
 
@@ -105,7 +108,7 @@ impl Core {
             false => Err("The append-only file can't be written to".to_owned()),
             true => {
                 let mut files = log.files.clone();
-                files.open_incr(true).and_then(|(file, _)| files.persist().map(|()| (files, file)))
+                files.open_incr(true).and_then(|(file, _)| Ok(files.persist().map(|()| (files, file))?))
             }
         };
         match opened {
@@ -119,7 +122,7 @@ impl Core {
                     let State::On(log) = &mut self.keeper.state else { return };
                     slots::write(log.intake(rules), None, &ranges);
                 }
-                self.retire(tag, before);
+                self.retire(tag, before, rules);
             }
             Err(why) => {
                 tracing::warn!("{why}");
@@ -130,8 +133,17 @@ impl Core {
         log.put_back(rest);
     }
 
-    /// Syncs a file that is written no more, and then closes it.
-    fn retire(&mut self, tag: u64, file: File) {
+    /// Syncs a file that is written no more, and then closes it. Under `always` that is waited for: replies of
+    /// this turn may tell of what was written last.
+    fn retire(&mut self, tag: u64, file: File, rules: Rules) {
+        if rules.fsync == AppendFsync::Always {
+            return file.sync_data().unwrap_or_else(|e| {
+                die(&format!(
+                    "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. Exiting...",
+                    describe(&e)
+                ))
+            });
+        }
         self.ring.sync(file.fd(), tag);
         self.keeper.retired.push((tag, file));
     }
@@ -169,7 +181,7 @@ impl Core {
             _ => (Files::find(&self.conf, self.log_name(self.me))?, false, false),
         };
         let log = files.name.clone();
-        let base = files.manifest.new_base(&log, true);
+        let base = files.manifest.new_base(&log, self.keeper.rewrites_as_rdb);
         let size = files.size(&base)?;
         files.manifest.retire_incrs(on && !temporary);
         if temporary {
@@ -182,15 +194,23 @@ impl Core {
             })?;
             tracing::info!("Successfully renamed the temporary AOF incr file {temp} into {name}");
         }
-        files.persist()?;
-        self.delete_history(&mut files)?;
+        let placed = match files.persist() {
+            Err(failed) if !failed.placed => return Err(failed.why),
+            placed => placed,
+        };
+        // where it is in its place but may not last, the files that it does without are kept
+        if placed.is_ok() {
+            self.delete_history(&mut files)?;
+        }
         if let State::On(log) = &mut self.keeper.state {
             log.files = files;
             log.temporary = false;
+            self.metrics.aof.whole.set(1);
             log.earlier = size;
             log.base_size = log.total();
         }
-        Ok(())
+        self.tell_durable();
+        Ok(placed?)
     }
 
     /// The shard has other data than its log.
@@ -227,6 +247,8 @@ impl Core {
                      above logs for more info about the error."
                 );
                 self.host.live.update(|conf| conf.appendonly = false);
+                self.metrics.aof.enabled.set(0);
+                self.metrics.aof.rewriting.set(0);
             }
         }
     }

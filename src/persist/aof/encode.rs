@@ -14,7 +14,7 @@ pub enum Value<'a> {
 
 /// Appends `prefix`, a number and the end of the line.
 #[inline]
-fn head(out: &mut Vec<u8>, prefix: u8, n: usize) {
+pub(super) fn head(out: &mut Vec<u8>, prefix: u8, n: usize) {
     if n < 10 {
         out.extend_from_slice(&[prefix, b'0' + n as u8, b'\r', b'\n']);
     } else if n < 100 {
@@ -74,6 +74,11 @@ pub fn rebuild(out: &mut Vec<u8>, key: &[u8], value: Value<'_>, expire_at: Optio
         Value::Str(text) => command(out, [b"SET", key, text]),
         Value::Object(object) => rebuild_object(out, key, object),
     }
+    expire(out, key, expire_at);
+}
+
+/// Appends what gives a key its end, if it has one.
+pub(super) fn expire(out: &mut Vec<u8>, key: &[u8], expire_at: Option<u64>) {
     if let Some(at) = expire_at {
         begin(out, 3);
         word(out, b"PEXPIREAT");
@@ -112,7 +117,7 @@ fn rebuild_object(out: &mut Vec<u8>, key: &[u8], object: &Object) {
 }
 
 /// Writes items, each of so many words, with as few commands as the bound on a command's items allows.
-fn batched<T>(
+pub(super) fn batched<T>(
     out: &mut Vec<u8>,
     name: &[u8],
     key: &[u8],

@@ -300,7 +300,8 @@ fn record(
         opcode::SLOT_IMPORT => return Err(Error::Unsupported("the state of a slot on its way").into()),
         opcode::END => return Ok(Record::End),
         kind => {
-            let building = Building::new(kind)?;
+            let valkey = version > NEWEST;
+            let building = if valkey { Building::of_valkey(kind)? } else { Building::new(kind)? };
             return Ok(Record::Value(input.text()?.into_vec(), building));
         }
     }

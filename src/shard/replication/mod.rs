@@ -279,6 +279,11 @@ impl Shard {
 
     // ---- WAIT
 
+    /// Asks replicas at the end of the turn how far they are.
+    pub(super) fn ask_for_acks(&mut self) {
+        self.repl.asks = self.repl.is_fed();
+    }
+
     /// Lets clients go on whose replicas have acknowledged enough, or whose time is over.
     pub(super) fn settle_waiters(&mut self) {
         let (now, primary, clients) = (self.now.ms(), &self.repl.primary, &mut self.clients);

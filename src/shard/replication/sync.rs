@@ -5,14 +5,14 @@
 //! so it is written to a file first, and read from there. There is one payload at a time; who comes too late
 //! for it waits for the next.
 
-use crate::command::rdb::facts;
+use crate::command::rdb::{Use, facts};
 use crate::limits::{REPL_WINDOW, SAVE_SYNC};
 use crate::persist::crc64;
 use crate::persist::rdb::{put_aux, put_begin, put_end};
 use crate::repl::conf::About;
 use crate::repl::history::Id;
 use crate::shard::Shard;
-use crate::shard::snapshot::{FilePlan, Purpose};
+use crate::shard::snapshot::{FilePlan, Purpose, Seal};
 use bytes::Bytes;
 use std::io::Read;
 
@@ -58,8 +58,8 @@ impl Shard {
                 false => {
                     let (temporary, target) = (self.place(self.now).temporary("repl"), self.spool_name());
                     let sync_every = self.conf.rdb_save_incremental_fsync.then_some(SAVE_SYNC);
-                    let checksum = self.conf.rdbchecksum.then_some(crc64 as fn(u64, &[u8]) -> u64);
-                    let plan = FilePlan { temporary, target, sync_every, checksum };
+                    let plan =
+                        FilePlan { temporary, target, sync_every, seal: Seal::of_rdb(self.conf.rdbchecksum) };
                     let head = self.payload_head();
                     self.want_snapshot(Purpose::Spool, Some(plan), head);
                 }
@@ -85,7 +85,7 @@ impl Shard {
     fn payload_head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         put_begin(&mut head);
-        facts(&self.place(self.now)).iter().for_each(|(k, v)| put_aux(k, v.as_bytes(), &mut head));
+        facts(&self.place(self.now), Use::Data).iter().for_each(|(k, v)| put_aux(k, v.as_bytes(), &mut head));
         self.position().facts().iter().for_each(|(k, v)| put_aux(k, v.as_bytes(), &mut head));
         head
     }

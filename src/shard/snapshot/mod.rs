@@ -25,13 +25,15 @@ use crate::limits::{
     SNAPSHOT_BACKLOG, SNAPSHOT_CHUNK, SNAPSHOT_PATIENCE_MS, SNAPSHOT_STEP_BYTES, SNAPSHOT_UNWRITTEN,
     SNAPSHOT_VISITS,
 };
-use crate::persist::Writing;
+use crate::persist::crc64;
 use crate::resp::Args;
 use crate::session::Hold;
 use crate::store::Key;
 use crate::store::snapshot::{Budget, Progress};
 use bytes::Bytes;
-use paper::Paper;
+use paper::{Paper, Piece};
+
+pub(super) use paper::Form;
 
 /// A file that comes into being under another name.
 #[derive(Clone, Debug)]
@@ -40,8 +42,32 @@ pub struct FilePlan {
     pub target: String,
     /// Bytes after which it is synced on the way.
     pub sync_every: Option<usize>,
-    /// Goes on with the checksum of what it has been given. Eight bytes of it end the file, zeros without.
-    pub checksum: Option<fn(u64, &[u8]) -> u64>,
+    pub seal: Seal,
+}
+
+/// What ends a file behind the last of its chunks.
+#[derive(Clone, Copy, Debug)]
+pub enum Seal {
+    Nothing,
+    /// The place of a checksum, without one.
+    Zeros,
+    /// Goes on with the checksum of what it has been given.
+    Checksum(fn(u64, &[u8]) -> u64),
+}
+
+impl Seal {
+    /// As `rdbchecksum` has it.
+    pub fn of_rdb(checked: bool) -> Seal {
+        if checked { Seal::Checksum(crc64) } else { Seal::Zeros }
+    }
+
+    /// The checksum of what was written up to a chunk, which is the last.
+    pub fn sum(self, before: u64, chunk: &[u8]) -> u64 {
+        match self {
+            Seal::Checksum(sum) => sum(before, chunk),
+            Seal::Nothing | Seal::Zeros => 0,
+        }
+    }
 }
 
 /// What `net/` is to do with one of the files.
@@ -72,6 +98,7 @@ pub(super) enum Purpose {
 struct Consumer {
     id: u64,
     purpose: Purpose,
+    form: Form,
     /// Its file, if it is one.
     plan: Option<FilePlan>,
     head: Vec<u8>,
@@ -85,7 +112,7 @@ struct Making {
     consumers: Vec<Consumer>,
     paper: Paper,
     /// How far the large value is that is being written.
-    piece: Option<Writing>,
+    piece: Option<Piece>,
     /// Changes to the data when it began, and whether nothing has left since.
     dirty: u64,
     fresh: bool,
@@ -118,26 +145,28 @@ pub(super) struct Snapshots {
 impl Shard {
     /// Makes a snapshot, now or after the one that is being made. Its file, if it is one, begins with `head`.
     pub(super) fn want_snapshot(&mut self, purpose: Purpose, plan: Option<FilePlan>, head: Vec<u8>) {
+        self.want_snapshot_in(Form::Rdb, purpose, plan, head);
+    }
+
+    fn want_snapshot_in(&mut self, form: Form, purpose: Purpose, plan: Option<FilePlan>, head: Vec<u8>) {
         self.snapshots.next += 1;
         let id = self.snapshots.next;
-        self.snapshots.queue.push(Consumer { id, purpose, plan, head, sent: 0, written: 0 });
+        self.snapshots.queue.push(Consumer { id, purpose, form, plan, head, sent: 0, written: 0 });
         self.begin_snapshot();
     }
 
     /// Begins what is wanted, if it can be.
     fn begin_snapshot(&mut self) {
-        if self.snapshots.queue.is_empty() {
-            return;
-        }
-        let dirty = self.metrics.dirty.get();
-        let may_join = self.snapshots.making.as_ref().is_some_and(|m| m.fresh && m.dirty == dirty);
-        if !may_join {
+        let Some(first) = self.snapshots.queue.first() else { return };
+        let (form, dirty) = (first.form, self.metrics.dirty.get());
+        let joins = |m: &Making| m.fresh && m.dirty == dirty && m.paper.form() == form;
+        if !self.snapshots.making.as_ref().is_some_and(joins) {
             // a table that is lent would be missed
             if self.snapshots.making.is_some() || self.snapshots.draining || self.is_lending() {
                 self.chores |= self.snapshots.making.is_none();
                 return;
             }
-            let (paper, encode) = Paper::new(&self.conf, self.clock, &self.ks);
+            let (paper, encode) = Paper::new(form, &self.conf, self.clock, &self.ks);
             let keys = self.ks.begin_snapshot(encode);
             self.metrics.saving.keys_total.set(keys as u64);
             self.metrics.saving.keys_done.set(0);
@@ -153,7 +182,8 @@ impl Shard {
             });
             self.conditions.careful = true;
         }
-        for mut consumer in std::mem::take(&mut self.snapshots.queue) {
+        let theirs = self.snapshots.queue.extract_if(.., |c| c.form == form).collect::<Vec<_>>();
+        for mut consumer in theirs {
             if matches!(consumer.purpose, Purpose::Replicas | Purpose::Spool) {
                 let Some(before) = self.payload_begins(consumer.purpose) else { continue };
                 consumer.sent = before;

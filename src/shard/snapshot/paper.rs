@@ -1,12 +1,31 @@
-//! What a snapshot is written on: an RDB file's keys, in the order in which they come.
+//! What a snapshot is written on: an RDB file's keys, or commands that make them, in the order in which they
+//! come.
 
 use crate::config::Config;
+use crate::persist::aof::encode;
+use crate::persist::aof::restate::Restating;
 use crate::persist::rdb::{Head, Usage, put_database, put_end};
 use crate::persist::{Encoder, Writing};
 use crate::shard::cron::policy;
+use crate::shard::stream::{rebuild, value_of};
 use crate::store::snapshot::{By, Encode, Sink};
 use crate::store::{Clock, EntryRef, Keyspace};
 use bytes::Bytes;
+
+/// What a snapshot consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::shard) enum Form {
+    #[default]
+    Rdb,
+    /// As in a log.
+    Commands,
+}
+
+/// A large value of which a part is written.
+pub(super) enum Piece {
+    Rdb(Writing),
+    Commands(Restating),
+}
 
 /// What a file tells of keys' accesses: what the policy of eviction goes by.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +39,7 @@ enum Accesses {
 /// How keys are written.
 #[derive(Clone, Copy, Debug)]
 struct Style {
+    form: Form,
     compress: bool,
     accesses: Accesses,
     /// The time of the snapshot.
@@ -53,7 +73,8 @@ pub(super) struct Paper {
 
 impl Default for Paper {
     fn default() -> Paper {
-        let style = Style { compress: false, accesses: Accesses::Nothing, clock: Clock::at(0) };
+        let (form, accesses) = (Form::Rdb, Accesses::Nothing);
+        let style = Style { form, compress: false, accesses, clock: Clock::at(0) };
         Paper::of(style, Vec::new())
     }
 }
@@ -65,16 +86,24 @@ impl Paper {
     }
 
     /// An empty one, and what writes the keys of a database on it.
-    pub(super) fn new(conf: &Config, clock: Clock, ks: &Keyspace) -> (Paper, impl FnMut() -> Encode + use<>) {
+    pub(super) fn new(
+        form: Form,
+        conf: &Config,
+        clock: Clock,
+        ks: &Keyspace,
+    ) -> (Paper, impl FnMut() -> Encode + use<>) {
         let policy = policy(conf);
         let accesses = match policy {
             _ if policy.lfu() => Accesses::Freq,
             _ if policy.lru() => Accesses::Idle,
             _ => Accesses::Nothing,
         };
-        let style = Style { compress: conf.rdbcompression, accesses, clock };
+        let style = Style { form, compress: conf.rdbcompression, accesses, clock };
         let sizes = ks.iter().map(|db| (db.len(), db.volatile_len())).collect();
         let encode = move || -> Encode {
+            if form == Form::Commands {
+                return Box::new(|entry, _, out| rebuild(out, &entry));
+            }
             // a writer does not pay for compression
             let (mut walked, mut handed) = (Encoder::new(style.compress), Encoder::new(false));
             Box::new(move |entry, by, out| {
@@ -94,25 +123,40 @@ impl Paper {
         &mut self,
         db: usize,
         entry: EntryRef<'_>,
-        writing: &mut Option<Writing>,
+        piece: &mut Option<Piece>,
         budget: usize,
     ) -> bool {
         self.buffer(db);
-        if writing.is_none() {
-            self.style.head(entry, &mut self.encoder, &mut self.buf);
-        }
-        let whole =
-            writing.get_or_insert_default().step(entry.value(), &mut self.encoder, budget, &mut self.buf);
+        let (out, encoder) = (&mut self.buf, &mut self.encoder);
+        let begin = || match self.style.form {
+            Form::Commands => Piece::Commands(Restating::default()),
+            Form::Rdb => {
+                self.style.head(entry, encoder, out);
+                Piece::Rdb(Writing::new())
+            }
+        };
+        let whole = match piece.get_or_insert_with(begin) {
+            Piece::Rdb(writing) => writing.step(entry.value(), encoder, budget, out),
+            Piece::Commands(restating) => {
+                restating.step(entry.key(), value_of(&entry), entry.expire_at(), budget, out)
+            }
+        };
         if whole {
-            *writing = None;
+            *piece = None;
         }
         whole
+    }
+
+    pub(super) fn form(&self) -> Form {
+        self.style.form
     }
 
     /// Nothing more comes.
     pub(super) fn end(&mut self) {
         self.withdraw();
-        put_end(&mut self.buf);
+        if self.style.form == Form::Rdb {
+            put_end(&mut self.buf);
+        }
     }
 
     /// What is written, if it is `least` bytes or more.
@@ -143,7 +187,10 @@ impl Sink for Paper {
         }
         if self.db != Some(db) {
             let from = self.buf.len();
-            put_database(db, self.sizes.get(db).copied(), &mut self.buf);
+            match self.style.form {
+                Form::Rdb => put_database(db, self.sizes.get(db).copied(), &mut self.buf),
+                Form::Commands => encode::select(&mut self.buf, db),
+            }
             self.announced = Some((from, self.buf.len(), self.db.replace(db)));
         }
         &mut self.buf

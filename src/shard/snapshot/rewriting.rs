@@ -1,13 +1,13 @@
 //! BGREWRITEAOF: a snapshot becomes the new base of the log, and where it was taken the log goes on in
 //! another file.
 
-use super::{FilePlan, Purpose};
+use super::{FilePlan, Form, Purpose, Seal};
 use crate::command::error::{Done, ErrReply};
-use crate::command::host::COMPATIBLE_VERSION;
-use crate::metrics;
+use crate::command::rdb::{self, Use, facts};
+use crate::persist::aof::encode;
 use crate::persist::rdb::{put_aux, put_begin};
 use crate::resp::Reply;
-use crate::shard::Shard;
+use crate::shard::{Now, Shard};
 
 const IN_PROGRESS: ErrReply = ErrReply::new("ERR Background append only file rewriting already in progress");
 
@@ -30,6 +30,9 @@ impl Shard {
             return Err(IN_PROGRESS);
         }
         rewriting.wanted = true;
+        // who asks INFO next must not take it for done
+        self.metrics.aof.rewriting.set(1);
+        self.metrics.aof.rewrite_since.set(self.now.ms() / 1000);
         Reply::new(out, false).simple("Background append only file rewriting started");
         Ok(())
     }
@@ -55,21 +58,31 @@ impl Shard {
         self.snapshots.rewriting.running
     }
 
-    /// Writes what the shard holds as the base of its log. Where that is taken, the stream is cut: see
-    /// [`Shard::take_stream`].
+    /// Writes what the shard holds as the base of its log: commands, if nothing is to end the file. Where that
+    /// is taken, the stream is cut: see [`Shard::take_stream`].
     pub fn rewrite_log(&mut self, plan: FilePlan) {
         self.snapshots.rewriting.running = true;
-        let facts = [
-            ("redis-ver", COMPATIBLE_VERSION.to_owned()),
-            ("redis-bits", usize::BITS.to_string()),
-            ("ctime", (self.now.ms() / 1000).to_string()),
-            ("used-mem", metrics::used_memory().to_string()),
-            ("aof-base", "1".to_owned()),
-        ];
         let mut head = Vec::new();
-        put_begin(&mut head);
-        facts.iter().for_each(|(name, value)| put_aux(name, value.as_bytes(), &mut head));
-        self.want_snapshot(Purpose::Rewrite, Some(plan), head);
+        let form = match plan.seal {
+            Seal::Nothing => {
+                if self.conf.aof_timestamp_enabled {
+                    encode::timestamp(&mut head, self.now.ms() / 1000);
+                }
+                Form::Commands
+            }
+            Seal::Zeros | Seal::Checksum(_) => {
+                put_begin(&mut head);
+                let facts = facts(&self.place(self.now), Use::Base);
+                facts.iter().for_each(|(name, value)| put_aux(name, value.as_bytes(), &mut head));
+                Form::Rdb
+            }
+        };
+        self.want_snapshot_in(form, Purpose::Rewrite, Some(plan), head);
+    }
+
+    /// Writes all that the shard has to an RDB file that is to be the base of its log; it stands still meanwhile.
+    pub fn save_base(&mut self, path: &str, now: Now) -> Result<(), String> {
+        rdb::save_base(&self.ks, &self.place(now), path)
     }
 
     /// The log could not go on in another file, or nobody wants it any more.

@@ -1,10 +1,9 @@
 //! BGSAVE and save points: what becomes of a snapshot that is saved, and what is told of it.
 
-use super::{FilePlan, Purpose};
+use super::{FilePlan, Purpose, Seal};
 use crate::command::error::{Done, SAVING, SYNTAX};
-use crate::command::rdb::facts;
+use crate::command::rdb::{Use, facts};
 use crate::limits::{SAVE_RETRY_S, SAVE_SYNC};
-use crate::persist::crc64;
 use crate::persist::rdb::{put_aux, put_begin};
 use crate::resp::{Args, Reply};
 use crate::shard::Shard;
@@ -55,11 +54,11 @@ impl Shard {
             temporary: place.temporary("bgsave"),
             target: place.file(),
             sync_every: self.conf.rdb_save_incremental_fsync.then_some(SAVE_SYNC),
-            checksum: self.conf.rdbchecksum.then_some(crc64),
+            seal: Seal::of_rdb(self.conf.rdbchecksum),
         };
         let mut head = Vec::new();
         put_begin(&mut head);
-        facts(&place).iter().for_each(|(name, value)| put_aux(name, value.as_bytes(), &mut head));
+        facts(&place, Use::Data).iter().for_each(|(name, value)| put_aux(name, value.as_bytes(), &mut head));
         self.want_snapshot(Purpose::Save, Some(plan), head);
     }
 

@@ -6,6 +6,7 @@ use crate::persist::{self, Encoder};
 use crate::session::Door;
 use crate::shard::mail::Mail;
 use crate::shard::replay::{End, Replay, Trouble};
+use crate::shard::snapshot::{FileOrder, FilePlan, Seal};
 use crate::shard::tests::{Client, Rig};
 use crate::shard::{Input, Shard};
 use crate::slot::key_slot;
@@ -543,4 +544,140 @@ fn a_loans_reply_waits_for_every_owners_disk() {
         }
     }
     assert_eq!((kinds, rig.output(c).as_str()), (vec!["kept"], "+OK\r\n"));
+}
+
+/// A base and what came after it while it was written: the log behind the cut, and after each command how long
+/// that is and what the shard then held.
+struct History {
+    base: Vec<u8>,
+    log: Vec<u8>,
+    marks: Vec<(usize, String)>,
+}
+
+impl History {
+    fn of(seed: u64, seal: Seal) -> History {
+        let mut rng = Rng::new(seed);
+        let (mut rig, client) = source(1);
+        let mut change = |rig: &mut Rig| {
+            let template = WRITES[rng.below(WRITES.len() as u64) as usize];
+            // a log has no place for what several databases do to each other beyond each command
+            if !RARE.contains(&template) {
+                let line = fill(template, &mut rng, rig.now.ms());
+                rig.run(client, &line);
+            }
+        };
+        (0..300).for_each(|_| change(&mut rig));
+        let mut history = History { base: Vec::new(), log: Vec::new(), marks: Vec::new() };
+        let plan = FilePlan { temporary: "t".into(), target: "b".into(), sync_every: None, seal };
+        rig.shards[0].rewrite_log(plan);
+        history.mark(&mut rig, client);
+        let mut whole = false;
+        while !whole || history.marks.len() < 300 {
+            change(&mut rig);
+            history.mark(&mut rig, client);
+            whole |= history.take_file(&mut rig, seal);
+        }
+        history
+    }
+
+    /// Takes the stream as a log does.
+    fn mark(&mut self, rig: &mut Rig, client: Client) {
+        let mut bytes = Vec::new();
+        match rig.shards[0].take_stream(&mut bytes) {
+            Some(cut) => self.log = bytes.split_off(cut),
+            None => self.log.append(&mut bytes),
+        }
+        self.marks.push((self.log.len(), rig.run(client, "DEBUG DIGEST")));
+    }
+
+    /// A step of the snapshot; true when its file is whole.
+    fn take_file(&mut self, rig: &mut Rig, seal: Seal) -> bool {
+        let (now, shard) = (rig.now, &mut rig.shards[0]);
+        shard.chores(now);
+        for (id, order) in shard.take_file_orders() {
+            match order {
+                FileOrder::Begin(_) => {}
+                FileOrder::Chunk(chunk) => {
+                    self.base.extend_from_slice(&chunk);
+                    shard.file_written(id, self.base.len() as u64);
+                }
+                FileOrder::Finish => {
+                    if !matches!(seal, Seal::Nothing) {
+                        let sum = seal.sum(0, &self.base);
+                        self.base.extend_from_slice(&sum.to_le_bytes());
+                    }
+                    shard.file_ended(id, Ok(()), now);
+                    return true;
+                }
+                FileOrder::Drop => panic!("nobody gave it up"),
+            }
+        }
+        false
+    }
+
+    /// What a shard holds that starts from the base, as far as it is there, and from the log up to `cut`; `None`
+    /// if it does not start. `piece`: in pieces of how many bytes it reads.
+    fn read_back(&self, seal: Seal, base: usize, cut: usize, piece: usize) -> Option<String> {
+        let mut rig = Rig::new(1, false);
+        let now = rig.now;
+        let shard = &mut rig.shards[0];
+        shard.begin_loading();
+        let mut replay = Replay::from_offset(0);
+        if let Seal::Nothing = seal {
+            self.base[..base].chunks(piece).for_each(|part| shard.replay(&mut replay, part, now).unwrap());
+            (replay.end() == End::Whole).then_some(())?;
+        } else {
+            let mut reader = crate::persist::rdb::Reader::new(self.base.len() as u64, true);
+            let mut ended = None;
+            for part in self.base[..base].chunks(piece) {
+                ended = shard.replay_base(&mut reader, part, now).expect("no damage, but an end");
+            }
+            ended?;
+        }
+        let mut replay = Replay::from_offset(0);
+        self.log[..cut].chunks(piece).for_each(|part| shard.replay(&mut replay, part, now).unwrap());
+        let up_to = match replay.end() {
+            End::Whole => cut as u64,
+            End::Cut { whole_up_to, .. } => whole_up_to,
+        };
+        assert!(up_to <= cut as u64);
+        shard.hand_over();
+        assert!(!shard.settle_loading());
+        shard.end_loading(now);
+        let client = rig.connect(0, Door::Front);
+        Some(rig.run(client, "DEBUG DIGEST"))
+    }
+}
+
+/// What a crash leaves of a log, wherever it cuts it off, is the data as they were after some command: the last
+/// that is whole. A base is whole, or the log is not read at all.
+#[test]
+fn whatever_is_left_of_a_log_is_a_moment_of_the_past() {
+    for seal in [Seal::Zeros, Seal::of_rdb(true), Seal::Nothing] {
+        for seed in 0..2 {
+            let history = History::of(seed, seal);
+            let mut rng = Rng::new(seed);
+            let (base, log) = (history.base.len(), history.log.len());
+            assert!(base > 500 && log > 2000, "{base} {log}");
+            let boundaries = history.marks.iter().map(|(len, _)| *len).step_by(29);
+            let near = boundaries.flat_map(|len| [len.saturating_sub(1), len, (len + 1).min(log)]);
+            let anywhere = (0..30).map(|_| rng.below(log as u64 + 1) as usize).collect::<Vec<_>>();
+            for cut in near.chain(anywhere) {
+                let piece = 1 + rng.below(700) as usize;
+                let found = history.read_back(seal, base, cut, piece).expect("its base is whole");
+                let (_, want) = history.marks.iter().rfind(|(len, _)| *len <= cut).expect("the first");
+                assert_eq!(found, *want, "seed {seed}, cut at {cut} of {log}");
+            }
+            for _ in 0..20 {
+                let part = rng.below(base as u64) as usize;
+                if let Some(found) = history.read_back(seal, part, 0, 64) {
+                    // commands up to a whole one: which of several files breaks off is the loader's to see
+                    assert!(
+                        matches!(seal, Seal::Nothing),
+                        "{part} of {base} bytes are taken for a base: {found}"
+                    );
+                }
+            }
+        }
+    }
 }
