@@ -238,6 +238,17 @@ pub const MIGRATE_LINE: usize = 1023;
 /// Connections to targets that are kept for the next MIGRATE, and for how long, as in Redis.
 pub const MIGRATE_LINKS: usize = 64;
 pub const MIGRATE_LINK_MS: u64 = 10_000;
+/// What a turn tells of slots that are landing: steps of their tables, and bytes. A value above so many is
+/// told over several turns.
+pub const LANDING_VISITS: usize = 128;
+pub const LANDING_STEP: usize = 16 * 1024;
+pub const LANDING_WHOLE: usize = 4 * 1024;
+/// Keys that are told before the walk has come to them, because they are written to. Writers of more wait until
+/// their slot has landed.
+pub const LANDING_AHEAD: usize = 256 * 1024;
+/// Bytes that the log may have before it to write, above which slots land no further: under `appendfsync
+/// always` a client's reply waits for the sync of so many more.
+pub const LANDING_UNWRITTEN: usize = 256 * 1024;
 /// Elements that one command of a rewritten append-only file adds at most.
 pub const AOF_REWRITE_ITEMS: usize = 64;
 /// Longest annotation of an append-only file.

@@ -244,7 +244,10 @@ impl Shard {
                 return;
             }
             // who takes from it would change what is on its way, or half written to a snapshot
-            if self.moves.holds_key(key) || self.ks.large_slot() == Some(*slot) {
+            if self.moves.holds_key(key)
+                || self.ks.large_slot() == Some(*slot)
+                || self.landings.half_told() == Some(*slot)
+            {
                 return self.waits.put_off.push(ready.clone());
             }
             let Some(waiter) = self.first_waiter(ready) else { return };
@@ -261,9 +264,10 @@ impl Shard {
                 self.lend_out(*slot);
                 self.note_withheld();
                 let tables = self.take_tables(&[*slot]);
+                let landing = self.landings.has(*slot);
                 let ready = Box::new(ready.clone());
                 let to = waiter.who.shard as usize;
-                return self.letters.push((to, Mail::Ready { who: waiter.who, ready, tables }));
+                return self.letters.push((to, Mail::Ready { who: waiter.who, ready, tables, landing }));
             }
             if self.try_again(waiter.who, ready) == Outcome::Later {
                 return self.waits.put_off.push(ready.clone());
@@ -325,7 +329,13 @@ impl Shard {
     }
 
     /// A sibling lends a slot that has something for a client of ours.
-    pub(super) fn take_ready(&mut self, from: usize, who: ClientRef, ready: &Watched, tables: Tables) {
+    pub(super) fn take_ready(
+        &mut self,
+        from: (usize, bool),
+        who: ClientRef,
+        ready: &Watched,
+        tables: Tables,
+    ) {
         self.borrow_tables(tables);
         self.run_on_gift(from, ready.slot, who.client, |shard| {
             shard.try_again(who, ready);

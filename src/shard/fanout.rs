@@ -416,13 +416,18 @@ impl Shard {
             }
             Mail::Borrow { loan, slots, era } => self.wish(from, loan, slots, era),
             Mail::Refuse { loan, view } => self.refused(loan, view),
-            Mail::Handoff(parcel) => self.unpack(*parcel),
-            Mail::Lend { loan, tables, settled } => self.lent(from, loan, tables, settled),
+            Mail::Handoff(parcel) => self.unpack(from, *parcel),
+            Mail::Lend { loan, tables, settled, landing } => {
+                self.lent(from, loan, tables, settled, landing);
+            }
             Mail::Return { tables, changes, receipt } => self.give_back(from, tables, changes, receipt),
             Mail::Kept { loan } => self.kept(loan),
-            Mail::Orphans { tables, rank } => self.adopt(tables, rank),
+            Mail::Orphan(orphan) => self.adopt(*orphan),
+            Mail::Landed => self.note_landed_there(),
             Mail::Forget { who, waits, keys } => self.forget(who, waits, keys),
-            Mail::Ready { who, ready, tables } => self.take_ready(from, who, &ready, tables),
+            Mail::Ready { who, ready, tables, landing } => {
+                self.take_ready((from, landing), who, &ready, tables);
+            }
             Mail::Wake { who } => self.wake(who),
             Mail::Heard(messages) => self.heard(messages),
             // the turn's end makes room

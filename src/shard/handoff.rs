@@ -6,7 +6,8 @@
 //! - What it gives is packed into a [`Parcel`] and mailed before anything that follows. A slot on loan
 //!   goes when it is back, one with a key on its way by MIGRATE when that has arrived; one of which a
 //!   snapshot of ours is owed something counts as lent until that is written, which comes before the rest
-//!   of the walk.
+//!   of the walk. What it brings along is told to the receiver's log and replicas while that serves it:
+//!   see `landing`.
 //! - What it gets counts as lent until the parcel is there: commands that need it wait.
 //! - A client with commands on their way to siblings waits until they are answered ([`Hold::Order`]), for
 //!   a command that takes the new way must not overtake one that took the old. So it does when slots have
@@ -50,6 +51,8 @@ pub(super) struct Handoffs {
     gave: Vec<u64>,
     /// By sibling: the version of our view when we last returned something to it.
     returned: Vec<u64>,
+    /// Parcels of which the sibling's log does not speak for all yet.
+    pub(super) unlanded: usize,
     /// Leaves before all other mail.
     pub(super) first: Vec<(usize, Mail)>,
     /// The plane waits for this shard, and need not any more.
@@ -62,7 +65,8 @@ impl Shard {
     /// owner, a later command could be there before it.)
     pub(super) fn settled_era(&self) -> u64 {
         let h = &self.handoffs;
-        h.era - (!h.awaited.is_empty() || h.old > 0 || !h.leaving.is_empty()) as u64
+        let waits = !h.awaited.is_empty() || h.old > 0 || !h.leaving.is_empty() || !self.landings.is_empty();
+        h.era - waits as u64
     }
 
     /// Whether the plane should have a heartbeat before the next one is due.
@@ -83,6 +87,7 @@ impl Shard {
         let before = std::mem::replace(&mut self.view, view);
         self.note_copies();
         self.drop_lost_channels();
+        self.forget_lost_landings();
         let hands_off = self.view.handoff.era > self.handoffs.era;
         if self.is_logged() {
             self.claim_changes(&before, hands_off);
@@ -166,7 +171,9 @@ impl Shard {
         let tables = self.take_tables(&slots);
         // the log speaks for them up to here: what a loan changed while they were ours no more is in it
         slots.iter().for_each(|slot| self.claim(false, &[(*slot, *slot)]));
-        Box::new(Parcel { view: self.view.clone(), slots, tables })
+        let logged = self.is_logged();
+        self.handoffs.unlanded += logged as usize;
+        Box::new(Parcel { view: self.view.clone(), slots, tables, logged })
     }
 
     /// Tells the log which slots have come and gone by a new view. Of those that are handed off it is told
@@ -195,12 +202,13 @@ impl Shard {
         let ranges = self.view.ranges(self.view.local_index(self.at.me));
         let mut own: SlotSet = ranges.into_iter().flat_map(|(first, last)| first..=last).collect();
         own.subtract(&self.handoffs.awaited);
+        own.subtract(&self.landings.slots().collect());
         own.ranges().collect()
     }
 
     /// Slots that a sibling had of ours by the old era: the tables, with all that was kept by slot.
-    pub(super) fn unpack(&mut self, parcel: Parcel) {
-        let Parcel { view, slots, tables } = parcel;
+    pub(super) fn unpack(&mut self, from: usize, parcel: Parcel) {
+        let Parcel { view, slots, tables, logged } = parcel;
         self.take_view(view);
         let me = self.view.local_index(self.at.me);
         for (i, tables) in tables.into_iter().enumerate() {
@@ -223,19 +231,17 @@ impl Shard {
         for &slot in &slots {
             self.note_moved(slot);
             assert!(self.handoffs.awaited.remove(slot), "a slot is awaited once");
-            if self.fx.propagating && self.view.owner_index(slot) == me {
-                self.restate(slot);
-                self.claim(true, &[(slot, slot)]);
-            }
         }
+        self.begin_landing(&slots, logged.then_some(from));
         self.unlend(&slots);
+        self.landing_step();
         self.note_settled();
     }
 
     /// Whether a slot that leaves can go now: it is here, none of its keys is on its way, and our snapshot
     /// is owed nothing of it. If only that is missing, the snapshot writes it next.
     fn may_go(&mut self, slot: Slot) -> bool {
-        let is_bound = self.is_lent(slot) || self.moves.holds_slot(slot);
+        let is_bound = self.is_lent(slot) || self.moves.holds_slot(slot) || self.landings.has(slot);
         let owes = !is_bound && self.ks.owes(slot);
         if owes {
             self.keep_until_written(slot);
@@ -267,7 +273,7 @@ impl Shard {
         }
     }
 
-    fn note_settled(&mut self) {
+    pub(super) fn note_settled(&mut self) {
         self.handoffs.tell |= self.settled_era() == self.handoffs.era;
     }
 

@@ -46,6 +46,8 @@ struct Loan {
     tables: Vec<(usize, Tables)>,
     /// No slot of it is open or has gone: see [`Mail::Lend`].
     settled: bool,
+    /// Owners with whom some of it is landing.
+    landing: Vec<usize>,
 }
 
 /// What a command needs.
@@ -208,9 +210,10 @@ impl Shard {
         self.loans.next += 1;
         let id = self.loans.next;
         let args = OwnedArgs::new(args.iter());
-        let (needs, tables) = Default::default();
+        let (needs, tables, landing) = Default::default();
         let (era, got, settled) = (0, 0, true);
-        let loan = Loan { ticket, spec, args, wanted, caller, holds, era, needs, got, tables, settled };
+        let loan =
+            Loan { ticket, spec, args, wanted, caller, holds, era, needs, got, tables, settled, landing };
         self.loans.open.insert(id, loan);
         self.begin_loan(id);
     }
@@ -257,6 +260,7 @@ impl Shard {
         };
         (loan.needs, loan.era, loan.got) = (needs, self.handoffs.era, 0);
         loan.settled = true;
+        loan.landing.clear();
         self.advance(id);
     }
 
@@ -335,9 +339,10 @@ impl Shard {
             let wish = &self.loans.wishes[i];
             // what is ahead of us waits until we have caught up; a large value that is half written to a
             // snapshot must not change
-            let written = self.ks.large_slot();
-            let taken =
-                |s: &Slot| self.loans.lent.contains(s) || self.moves.holds_slot(*s) || written == Some(*s);
+            let written = [self.ks.large_slot(), self.landings.half_told()];
+            let taken = |s: &Slot| {
+                self.loans.lent.contains(s) || self.moves.holds_slot(*s) || written.contains(&Some(*s))
+            };
             let busy = wish.era > self.handoffs.era
                 || wish.slots.iter().any(taken)
                 || self.moves.parks_for(wish.from)
@@ -351,16 +356,18 @@ impl Shard {
             self.loans.lent.extend(slots.iter().copied());
             self.note_withheld();
             let settled = self.are_settled(&slots);
+            let landing = slots.iter().any(|slot| self.landings.has(*slot));
             if from == self.at.me {
                 let own = self.loans.open.get_mut(&loan).expect("our own loan is open");
                 own.got += 1;
                 own.settled &= settled;
+                own.landing.extend(landing.then_some(from));
                 self.advance(loan);
                 // running it may have changed the list
                 i = 0;
             } else {
                 let tables = self.take_tables(&slots);
-                self.letters.push((from, Mail::Lend { loan, tables, settled }));
+                self.letters.push((from, Mail::Lend { loan, tables, settled, landing }));
             }
         }
     }
@@ -408,10 +415,11 @@ impl Shard {
     }
 
     /// An owner lends what we asked for.
-    pub(super) fn lent(&mut self, from: usize, id: u64, tables: Tables, settled: bool) {
+    pub(super) fn lent(&mut self, from: usize, id: u64, tables: Tables, settled: bool, landing: bool) {
         let loan = self.loans.open.get_mut(&id).expect("loans end only here");
         loan.tables.push((from, tables));
         loan.settled &= settled;
+        loan.landing.extend(landing.then_some(from));
         loan.got += 1;
         self.advance(id);
         // it may have run, and our own slots in it are free again for who wished for them meanwhile
@@ -420,7 +428,7 @@ impl Shard {
 
     /// Everything is here: runs the command and gives everything back.
     fn run_loan(&mut self, id: u64) {
-        let Loan { ticket, spec, args, mut caller, needs, tables, holds, settled, .. } =
+        let Loan { ticket, spec, args, mut caller, needs, tables, holds, settled, landing, .. } =
             self.loans.open.remove(&id).expect("a loan runs once");
         for (_, tables) in tables {
             self.borrow_tables(tables);
@@ -430,7 +438,7 @@ impl Shard {
         let strict = self.is_strict();
         if settled {
             let what = (spec, args.as_args());
-            self.run_borrowed(ticket, what, &mut caller, &needs, &mut reply);
+            self.run_borrowed(ticket, what, &mut caller, (&needs, &landing), &mut reply);
         } else {
             reply = self.failed_loan(ticket, spec, &UNSTABLE);
         }
@@ -441,9 +449,7 @@ impl Shard {
         for (owner, slots) in needs {
             let mut changes = changes.next().unwrap_or_default();
             if owner == me {
-                if self.fx.propagating {
-                    self.stream.splice(&mut changes);
-                }
+                self.take_changes(&mut changes);
                 own = Some(slots);
                 continue;
             }
@@ -473,11 +479,11 @@ impl Shard {
         ticket: Ticket,
         (spec, args): (&'static Spec, Args<'_>),
         caller: &mut Caller,
-        needs: &Needs,
+        (needs, landing): (&Needs, &[usize]),
         reply: &mut Vec<u8>,
     ) {
         let key = FirstKey::default();
-        let propagating = self.begin_shares(needs);
+        let propagating = self.begin_shares(needs, landing);
         if is_at_home(spec) {
             self.run_at_home(ticket, |shard| shard.run_here(ticket.client, spec, args, key));
         } else if let Some(slow) = self.run_for(caller, spec, args, key, Share::Whole, reply) {
@@ -488,8 +494,10 @@ impl Shard {
     }
 
     /// What is changed from here on is told by owner. Whether changes are told at all, for afterwards.
-    fn begin_shares(&mut self, needs: &Needs) -> bool {
-        let share = |(owner, slots): &(usize, Vec<Slot>)| (*owner, slots.clone(), Stream::default());
+    fn begin_shares(&mut self, needs: &Needs, landing: &[usize]) -> bool {
+        let share = |(owner, slots): &(usize, Vec<Slot>)| {
+            (*owner, slots.clone(), Stream::of_share(landing.contains(owner)))
+        };
         self.loans.shares = Some(needs.iter().map(share).collect());
         self.fx.apart = true;
         // an owner may have begun its log before we have begun ours
@@ -500,7 +508,14 @@ impl Shard {
 
     /// Runs what a sibling's slot has something for, which it has lent unasked, and returns that. Under
     /// `always` the client's reply waits until its owner has on its disk what was taken.
-    pub(super) fn run_on_gift(&mut self, from: usize, slot: Slot, client: u32, run: impl FnOnce(&mut Shard)) {
+    /// `landing`: the slot is with its owner.
+    pub(super) fn run_on_gift(
+        &mut self,
+        (from, landing): (usize, bool),
+        slot: Slot,
+        client: u32,
+        run: impl FnOnce(&mut Shard),
+    ) {
         let strict = self.is_strict();
         let discard = self.discards(client);
         let session = self.clients.get(client).filter(|_| strict);
@@ -508,7 +523,8 @@ impl Shard {
             let place = s.pipeline.wait(discard);
             Ticket { client, generation: s.generation, place, part: 0 }
         });
-        let propagating = self.begin_shares(&vec![(from, vec![slot])]);
+        let landing: &[usize] = if landing { &[from] } else { &[] };
+        let propagating = self.begin_shares(&vec![(from, vec![slot])], landing);
         run(self);
         (self.fx.apart, self.fx.propagating) = (false, propagating);
         let shares = self.loans.shares.take();
@@ -602,9 +618,7 @@ impl Shard {
         mut changes: Box<Stream>,
         receipt: Option<u64>,
     ) {
-        if self.fx.propagating {
-            self.stream.splice(&mut changes);
-        }
+        self.take_changes(&mut changes);
         if let Some(loan) = receipt {
             self.letters.push((from, Mail::Kept { loan }));
         }
@@ -613,12 +627,22 @@ impl Shard {
         self.unlend(&slots);
     }
 
+    /// What a loan has changed of ours goes into our stream.
+    fn take_changes(&mut self, changes: &mut Stream) {
+        if self.fx.propagating {
+            self.landings.note_told(changes.take_told());
+            self.stream.splice(changes);
+        }
+    }
+
     pub(super) fn unlend(&mut self, slots: &[Slot]) {
         slots.iter().for_each(|s| {
             self.loans.lent.remove(s);
         });
         // a primary's stream may have waited for them
         self.chores |= self.repl.is_replica();
+        // the walk over slots that are landing may have waited for these
+        self.chores |= !self.landings.is_empty();
         self.look_again(Some(slots));
         self.let_go_on();
     }

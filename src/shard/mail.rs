@@ -5,7 +5,7 @@
 
 use super::bounce::Bounced;
 use super::pubsub::Message;
-use super::replay::Rank;
+use super::replay::Orphan;
 use super::stream::Stream;
 use crate::cluster::view::View;
 use crate::command::host::SlowEntry;
@@ -39,6 +39,8 @@ pub enum Mail {
         tables: Tables,
         /// None of the slots is on its way to somebody else, or gone there.
         settled: bool,
+        /// Some are landing: see `landing`.
+        landing: bool,
     },
     Return {
         tables: Tables,
@@ -51,12 +53,10 @@ pub enum Mail {
     Kept {
         loan: u64,
     },
-    /// Keys of the receiver's slots that the sender found in its logs.
-    Orphans {
-        tables: Tables,
-        /// How much their word counts.
-        rank: Rank,
-    },
+    /// Keys of a slot of the receiver's that the sender found in its logs.
+    Orphan(Box<Orphan>),
+    /// All of a [`Parcel`] whose sender keeps a log stands in the receiver's log.
+    Landed,
     /// A client no longer watches these keys, or waits for them.
     Forget {
         who: ClientRef,
@@ -68,6 +68,7 @@ pub enum Mail {
         who: ClientRef,
         ready: Box<Watched>,
         tables: Tables,
+        landing: bool,
     },
     /// A client of the receiver waits for a key that is there: it may try again.
     Wake {
@@ -88,6 +89,8 @@ pub struct Parcel {
     pub view: Arc<View>,
     pub slots: Vec<Slot>,
     pub tables: Tables,
+    /// The sender's log speaks for them until the receiver's does, and [`Mail::Landed`] says so.
+    pub logged: bool,
 }
 
 /// Where a reply goes when it comes back.

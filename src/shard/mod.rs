@@ -7,7 +7,8 @@
 //! - [`turn`](Shard::turn) parses everything that arrived, prefetches, then executes.
 //! - `execute` runs one admitted command and applies its effects.
 //! - [`mail`] is what crosses cores; `fanout` splits commands over siblings and joins replies;
-//!   `loan` lends slots to a command that spans shards; `handoff` gives them away for good.
+//!   `loan` lends slots to a command that spans shards; `handoff` gives them away for good, and `landing`
+//!   tells the log what came with them.
 //! - `blocked` serves clients that wait for a key.
 //! - `pubsub` is who listens to channels, and what they hear.
 //! - `transact` is MULTI, EXEC and WATCH.
@@ -36,6 +37,7 @@ mod execute;
 mod fanout;
 mod figures;
 mod handoff;
+mod landing;
 mod load;
 mod loan;
 pub mod mail;
@@ -187,6 +189,7 @@ pub struct Shard {
     repl: replication::Replication,
     loans: loan::Loans,
     handoffs: handoff::Handoffs,
+    landings: landing::Landings,
     loads: load::Loads,
     balancer: Balancer,
     moves: moving::Moves,
@@ -264,6 +267,7 @@ impl Shard {
             repl: replication::Replication::new(&host.replication_id(me)),
             loans: loan::Loans::default(),
             handoffs: handoff::Handoffs::default(),
+            landings: landing::Landings::default(),
             loads: load::Loads::default(),
             balancer: Balancer::default(),
             moves: moving::Moves::default(),

@@ -245,6 +245,9 @@ impl Shard {
         }
         self.relieve();
         self.write_step();
+        if !self.landings.is_empty() {
+            self.landing_step();
+        }
         self.snapshot_step();
         self.go_on_applying();
         self.resume_clients();

@@ -4,24 +4,25 @@
 //! While a shard loads, its clients are refused. What stands between MULTI and EXEC is executed when the
 //! EXEC is there, so that a log that breaks off loses it whole.
 //!
-//! Of a host with several shards each has its own log, and a slot's keys may stand in several: see
-//! [`slots`]. Whoever reads a log hands the slots that belong to siblings over, and they take them
-//! unless their own logs speak for these slots.
+//! [`claims`] decides between the logs of a host's shards.
+
+mod claims;
+
+pub(super) use claims::Loading;
+pub use claims::Orphan;
 
 use super::execute::world;
-use super::mail::{Mail, Tables};
 use super::{Now, Shard};
-use crate::cluster::slots::SlotSet;
 use crate::command::ctx::Caller;
 use crate::command::spec::{Run, Spec};
 use crate::command::table;
 use crate::limits::BATCH;
 use crate::persist::aof::reader::{BadFormat, Reader, Record};
-use crate::persist::aof::slots::{self, Stamp};
+use crate::persist::aof::slots;
 use crate::persist::rdb::{self, Item};
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Span};
-use crate::slot::{SLOTS, Slot};
+use crate::slot::Slot;
 use crate::store::Expiry;
 
 /// Why a log can't be read on.
@@ -82,26 +83,6 @@ impl Replay {
     pub fn executed(&self) -> u64 {
         self.executed
     }
-}
-
-/// What a shard knows while it loads, until all have loaded.
-#[derive(Default)]
-pub(super) struct Loading {
-    /// Slots that our own log speaks for.
-    claims: SlotSet,
-    /// What it once held of slots that it then no longer spoke for.
-    shelved: Vec<(Slot, Stamp, Tables)>,
-    /// What siblings' logs held of our slots, and what ours held before another's spoke for them.
-    orphans: Vec<(Rank, Tables)>,
-}
-
-/// Whose word on a slot that our own log does not speak for counts, the least first: a log that never spoke
-/// for it; of those that did the one that stopped last; one that does still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    Stray,
-    Shelved(Stamp),
-    Claimed,
 }
 
 impl Shard {
@@ -232,104 +213,15 @@ impl Shard {
 
     fn execute_replayed(&mut self, caller: &mut Caller, spec: &'static Spec, args: Args<'_>) {
         let Run::Here(handler) = spec.run else { return };
+        if let Some(loading) = &mut self.loading {
+            loading.note(caller.db, spec, args);
+        }
         self.reply.clear();
         let mut ctx = world!(self, *caller, &mut self.reply, None);
         // as in Redis, nobody hears what a command of a log has to say
         let _ = handler(&mut ctx, args);
         self.fx.dirty = 0;
         self.fx.aside = None;
-    }
-
-    /// The log says which slots it speaks for from here on.
-    fn take_claim(&mut self, claim: &slots::Claim) {
-        for slot in claim.ranges.iter().flat_map(|&(first, last)| first..=last) {
-            let had = match claim.given {
-                None => Vec::new(),
-                Some(_) => self.take_tables(&[slot]),
-            };
-            let Some(loading) = &mut self.loading else { return };
-            match claim.given {
-                None => {
-                    loading.claims.insert(slot);
-                    loading.shelved.retain(|(shelved, ..)| *shelved != slot);
-                }
-                Some(stamp) => {
-                    loading.claims.remove(slot);
-                    loading.shelved.push((slot, stamp, had));
-                }
-            }
-        }
-    }
-
-    /// All logs of a shard that is no more were read: what they hold is nobody's yet.
-    pub fn end_foreign_log(&mut self) {
-        let Some(loading) = &mut self.loading else { return };
-        loading.claims = SlotSet::default();
-        let all: Vec<Slot> =
-            (0..SLOTS as Slot).filter(|&s| self.ks.iter().any(|db| db.slot_len(s) > 0)).collect();
-        for slot in all {
-            let tables = self.take_tables(&[slot]);
-            if let Some(loading) = &mut self.loading {
-                loading.shelved.push((slot, (0, 0), tables));
-            }
-        }
-    }
-
-    /// Our logs are read: what is siblings' goes to them.
-    pub fn hand_over(&mut self) {
-        let me = self.at.me;
-        let Some(mut loading) = self.loading.take() else { return };
-        for slot in 0..SLOTS as Slot {
-            let Some(to) = self.view.local_owner(slot).map(usize::from).filter(|&to| to != me) else {
-                continue;
-            };
-            let claimed = loading.claims.contains(slot);
-            if claimed || self.ks.iter().any(|db| db.slot_len(slot) > 0) {
-                let tables = self.take_tables(&[slot]);
-                let rank = if claimed { Rank::Claimed } else { Rank::Stray };
-                self.letters.push((to, Mail::Orphans { tables, rank }));
-            }
-        }
-        let owner = |slot| self.view.local_owner(slot).map(usize::from);
-        let (ours, theirs): (Vec<_>, _) = std::mem::take(&mut loading.shelved)
-            .into_iter()
-            .partition(|(slot, ..)| owner(*slot).is_none_or(|o| o == me));
-        for (slot, stamp, tables) in theirs {
-            let to = owner(slot).unwrap_or(me);
-            self.letters.push((to, Mail::Orphans { tables, rank: Rank::Shelved(stamp) }));
-        }
-        loading.orphans.extend(ours.into_iter().map(|(_, stamp, tables)| (Rank::Shelved(stamp), tables)));
-        self.loading = Some(loading);
-    }
-
-    /// A sibling's logs had keys of slots of ours.
-    pub(super) fn adopt(&mut self, tables: Tables, rank: Rank) {
-        if let Some(loading) = &mut self.loading {
-            loading.orphans.push((rank, tables));
-        }
-    }
-
-    /// Everybody has loaded: takes what siblings found and our log does not speak for. Whether that has
-    /// changed anything, which our log then does not know.
-    pub fn settle_loading(&mut self) -> bool {
-        let loading = self.loading.as_mut().map(|loading| std::mem::take(&mut **loading));
-        let Loading { claims: mut decided, mut orphans, .. } = loading.unwrap_or_default();
-        let mut adopted = false;
-        orphans.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
-        for (rank, tables) in orphans {
-            let Some(slot) = tables.first().and_then(|db| db.first()).map(|t| t.slot()) else { continue };
-            let ours = self.ks.iter().any(|db| db.slot_len(slot) > 0);
-            let theirs = tables.iter().flatten().any(|t| t.len() > 0);
-            if decided.contains(slot) || (ours && (rank == Rank::Stray || !theirs)) {
-                continue;
-            }
-            decided.insert(slot);
-            adopted |= theirs;
-            for (db, tables) in self.ks.iter_mut().zip(tables) {
-                tables.into_iter().for_each(|table| drop(db.put_slot(table)));
-            }
-        }
-        adopted
     }
 
     /// DEBUG LOADAOF: whether what the log says is to take the place of what is here. It is, before any reply
@@ -341,7 +233,7 @@ impl Shard {
 
     /// Forgets all data, which the log is to tell anew.
     pub fn begin_reload(&mut self) -> bool {
-        if self.is_lending() {
+        if self.is_lending() || !self.landings.is_empty() {
             return false;
         }
         self.reload = false;

@@ -16,8 +16,8 @@ mod tests;
 use super::Shard;
 use crate::command::spec::{Spec, flag, key};
 use crate::command::table;
-use crate::persist::aof::encode::{self, Value};
-use crate::persist::aof::slots;
+use crate::persist::aof::encode::{self, Rebuilding, Value};
+use crate::persist::aof::slots::{self, Word};
 use crate::resp::Args;
 use crate::resp::args::OwnedArgs;
 use crate::slot::{Slot, key_slot};
@@ -38,6 +38,9 @@ pub struct Stream {
     fed: usize,
     /// A log takes it.
     logged: bool,
+    /// A share of slots that are landing with their owner, whose stream may not have what a command began with:
+    /// keys that are told as what they are.
+    told: Option<Vec<(usize, Box<[u8]>)>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,16 @@ struct Unit {
 }
 
 impl Stream {
+    /// An owner's share of what a command on loan changes.
+    pub(super) fn of_share(by_state: bool) -> Stream {
+        Stream { told: by_state.then(Vec::new), ..Stream::default() }
+    }
+
+    /// The keys that it tells as they are, of a share that is told by state.
+    pub(super) fn take_told(&mut self) -> Vec<(usize, Box<[u8]>)> {
+        self.told.take().unwrap_or_default()
+    }
+
     /// Bytes that nobody has taken yet.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -116,13 +129,13 @@ impl Stream {
     }
 
     /// From here on commands belong together, until [`Stream::close`].
-    fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         let at = self.bytes.len();
         self.unit.get_or_insert(Unit { first: at, multi: at, commands: 0, depth: 0 }).depth += 1;
     }
 
     /// A unit of several commands is put between MULTI and EXEC.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         let Some(unit) = &mut self.unit else { return };
         unit.depth -= 1;
         let Some(unit) = self.unit.take_if(|unit| unit.depth == 0) else { return };
@@ -151,7 +164,7 @@ impl Stream {
 
     /// Adds a command.
     #[inline]
-    fn command(&mut self, db: usize, args: Args<'_>) {
+    pub(super) fn command(&mut self, db: usize, args: Args<'_>) {
         if self.db != Some(db) || self.unit.is_some() {
             self.select(db);
         }
@@ -167,12 +180,50 @@ impl Stream {
     }
 
     /// Adds the commands that make a key again, whatever was there.
-    fn restate(&mut self, db: usize, name: &[u8], entry: Option<EntryRef<'_>>) {
+    pub(super) fn restate(&mut self, db: usize, name: &[u8], entry: Option<EntryRef<'_>>) {
+        if let Some(told) = &mut self.told {
+            told.push((db, name.into()));
+        }
         self.delete(db, false, name);
         if let Some(entry) = entry {
             self.select(db);
             rebuild(&mut self.bytes, &entry);
         }
+    }
+
+    /// Adds the commands that make an entry what it is, all of them or none.
+    pub(super) fn state(&mut self, db: usize, entry: &EntryRef<'_>) {
+        self.open();
+        let is_text = !matches!(value_of(entry), Value::Object(_));
+        if !is_text {
+            self.delete(db, false, entry.key());
+        }
+        self.select(db);
+        rebuild(&mut self.bytes, entry);
+        if let Some(unit) = self.unit.as_mut().filter(|_| entry.expire_at().is_some()) {
+            unit.commands += 1;
+        }
+        self.close();
+    }
+
+    /// Adds some of the commands that make an entry what it is; whether all are there.
+    pub(super) fn state_on(
+        &mut self,
+        db: usize,
+        entry: &EntryRef<'_>,
+        begins: bool,
+        rebuilding: &mut Rebuilding,
+        budget: usize,
+    ) -> bool {
+        self.select(db);
+        if begins {
+            self.delete(db, false, entry.key());
+        }
+        let whole = rebuilding.step(entry.key(), value_of(entry), budget, &mut self.bytes);
+        if let Some(at) = entry.expire_at().filter(|_| whole) {
+            encode::expire_at(&mut self.bytes, entry.key(), at);
+        }
+        whole
     }
 
     /// Adds what another stream holds.
@@ -223,6 +274,9 @@ impl Shard {
             return;
         }
         self.fx.propagating = on;
+        if !on {
+            self.end_landings();
+        }
         self.track_expired();
         self.stream.clear();
     }
@@ -275,10 +329,18 @@ impl Shard {
     /// Tells the log which slots it speaks for from here on, or no longer does. Of slots that come, what
     /// they hold must stand in the stream before.
     pub(super) fn claim(&mut self, ours: bool, ranges: &[(Slot, Slot)]) {
+        let word = match ours {
+            true => Word::Has,
+            false => Word::Gave((self.now.unix_us, self.handoffs.era)),
+        };
+        self.annotate(word, ranges);
+    }
+
+    /// Has the log say something of slots, where what comes next stands in it.
+    pub(super) fn annotate(&mut self, word: Word, ranges: &[(Slot, Slot)]) {
         if self.stream.logged && self.at.shards > 1 {
             let mut note = Vec::new();
-            let given = (!ours).then_some((self.now.unix_us, self.handoffs.era));
-            slots::write(&mut note, given, ranges);
+            slots::write(&mut note, word, ranges);
             self.stream.notes.push((self.stream.bytes.len(), Note::Text(note)));
         }
     }
@@ -297,16 +359,6 @@ impl Shard {
         self.ks.db(db).for_each_in(slot, &self.clock, |entry| rebuild(out, &entry));
     }
 
-    /// Tells the stream all that a slot holds which came here with its keys.
-    pub(super) fn restate(&mut self, slot: Slot) {
-        for db in (0..self.databases()).filter(|db| self.ks.db(*db).slot_len(slot) > 0) {
-            let mut stream = std::mem::take(&mut self.stream);
-            stream.select(db);
-            self.restate_slot(db, slot, &mut stream.bytes);
-            self.stream = stream;
-        }
-    }
-
     /// Whether [`Shard::take_stream`] has anything.
     #[inline]
     pub fn has_stream(&self) -> bool {
@@ -323,6 +375,9 @@ impl Shard {
         }
         if self.loans.shares.is_some() {
             return self.propagate_borrowed(db, args);
+        }
+        if !self.landings.is_empty() {
+            return self.propagate_landing(db, args);
         }
         if self.fx.instead.is_empty() && self.ks.db(db).expired.is_empty() {
             // to look at all databases each time would cost as much as the rest
@@ -434,7 +489,8 @@ impl Shard {
                 shares.iter_mut().for_each(|(_, _, stream)| stream.command(db, args));
                 continue;
             }
-            if let Some(n) = first.filter(|_| owners.all(|owner| owner == first)) {
+            let is_told = |n: &usize| shares[*n].2.told.is_none();
+            if let Some(n) = first.filter(|_| owners.all(|owner| owner == first)).filter(is_told) {
                 shares[n].2.command(db, args);
                 continue;
             }

@@ -3,6 +3,7 @@
 mod blocked;
 mod copies;
 mod handoff;
+mod landing;
 mod long;
 mod moving;
 mod replication;

@@ -29,7 +29,8 @@ impl Shard {
             | Mail::Ready { .. }
             | Mail::Wake { .. }
             | Mail::Handoff(_)
-            | Mail::Orphans { .. }
+            | Mail::Orphan(_)
+            | Mail::Landed
             | Mail::Kept { .. }
             | Mail::Heard(_)
             | Mail::Crowded => false,

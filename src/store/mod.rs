@@ -39,7 +39,7 @@ pub use key::{Hasher, Key};
 pub use keyspace::Keyspace;
 pub use load::Load;
 pub use owned::{Garbage, Owned, OwnedValue};
-pub use walk::cursor_slot;
+pub use walk::{cursor_slot, is_behind};
 
 pub use crate::value::ValueRef;
 

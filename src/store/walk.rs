@@ -15,6 +15,12 @@ pub fn cursor_slot(cursor: u64) -> Slot {
     (cursor % SLOTS as u64) as Slot
 }
 
+/// Whether a walk by [`Db::walk_slot`] that has come to `cursor` has passed the keys of this hash: cursors
+/// count with their bits reversed.
+pub fn is_behind(cursor: u64, hash: u64) -> bool {
+    hash.reverse_bits() < cursor.reverse_bits()
+}
+
 /// Places that one call of a scan may visit for each key that it was asked for, so that a sparse
 /// table doesn't hold it up; as Redis.
 const VISITS_PER_KEY: usize = 10;
@@ -79,6 +85,16 @@ impl Db {
                 f(EntryRef { entry });
             }
         });
+    }
+
+    /// One step of a walk over a slot: calls `f` with some keys from `cursor` on, and returns the next cursor, 0
+    /// at the end. Start with 0. Keys past their time aren't shown. See [`is_behind`].
+    pub fn walk_slot(&self, slot: Slot, cursor: u64, clock: &Clock, mut f: impl FnMut(EntryRef<'_>)) -> u64 {
+        self.table(slot).scan(cursor, &mut |entry| {
+            if !is_expired(entry, clock) {
+                f(EntryRef { entry });
+            }
+        })
     }
 
     /// The first slot at `from` or later that has keys.

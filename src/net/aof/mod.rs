@@ -141,6 +141,15 @@ impl<D: Disk> Log<D> {
         self.pending.is_empty()
     }
 
+    /// Bytes of the file once all is written that was taken in, and those that are on the disk.
+    pub fn end(&self) -> u64 {
+        self.size + self.pending.len() as u64
+    }
+
+    pub fn synced_end(&self) -> u64 {
+        self.synced
+    }
+
     pub fn pending(&self) -> usize {
         self.pending.len()
     }

@@ -37,6 +37,8 @@ pub(super) struct Keeper {
     /// Answers to siblings that wait for it, and for the next one.
     answers: Vec<(usize, Mail)>,
     later: Vec<(usize, Mail)>,
+    /// Siblings that are to hear of [`Mail::Landed`], and what must be on the disk before.
+    landed: Vec<((u64, u64), usize)>,
     /// Logs of shards that are no more, to be deleted once everybody's own has what they hold.
     foreign: Vec<Files>,
     gate: Gate,
@@ -301,7 +303,7 @@ impl Core {
         log.temporary = temporary;
         self.shard.set_propagating(true);
         if self.shards_of_host() > 1 {
-            slots::write(log.intake(self.log_rules()), None, &self.shard.own_ranges());
+            slots::write(log.intake(self.log_rules()), slots::Word::Has, &self.shard.own_ranges());
         }
         self.metrics.aof.enabled.set(1);
         self.metrics.aof.whole.set(!temporary as u64);
@@ -416,6 +418,7 @@ impl Core {
         if log.is_idle() {
             self.keeper.written = self.shard.log_offset();
         }
+        self.shard.log_waits(log.pending());
         self.note_error();
         self.begin_sync(rules);
     }
@@ -470,6 +473,11 @@ impl Core {
 
     /// Keeps back an answer to a sibling that has to wait for a sync.
     pub(super) fn keep_back(&mut self, to: usize, mail: Mail) -> Option<Mail> {
+        if matches!(mail, Mail::Landed) {
+            self.keeper.landed.push((self.mark(), to));
+            self.tell_landed();
+            return None;
+        }
         if !self.keeper.committing || !matches!(mail, Mail::Replies(_) | Mail::Kept { .. }) {
             return Some(mail);
         }
@@ -478,25 +486,52 @@ impl Core {
         None
     }
 
+    /// Where the log stands, with all that it has taken in: which file, and its bytes.
+    fn mark(&self) -> (u64, u64) {
+        match &self.keeper.state {
+            State::On(log) => (log.tag(), log.end()),
+            _ => (0, 0),
+        }
+    }
+
+    /// Tells siblings that the log speaks for what they gave, where it is on the disk as far as `appendfsync`
+    /// cares.
+    fn tell_landed(&mut self) {
+        let Keeper { landed, state, retired, .. } = &mut self.keeper;
+        let state = &*state;
+        let is_kept = |(tag, end): (u64, u64)| match state {
+            State::On(_) if self.conf.appendfsync == AppendFsync::No => true,
+            State::On(log) if tag == log.tag() => end <= log.synced_end(),
+            _ => retired.iter().all(|(retired, _)| *retired != tag),
+        };
+        for (_, to) in landed.extract_if(.., |(mark, _)| is_kept(*mark)) {
+            self.backlog[to].push_back(Mail::Landed);
+        }
+    }
+
     /// The kernel has synced a log.
     pub(super) fn synced(&mut self, tag: u64, result: io::Result<()>) {
         let rules = self.log_rules();
         self.keeper.retired.retain(|(retired, _)| *retired != tag);
-        let State::On(log) = &mut self.keeper.state else { return };
-        if let Err(e) = &result {
-            // what it was to bring to the disk may not be there
-            self.keeper.syncing = 0;
-            if tag != log.tag() {
-                tracing::warn!("Fail to fsync the AOF file: {}", describe(e));
+        if let State::On(log) = &mut self.keeper.state {
+            if let Err(e) = &result {
+                // what it was to bring to the disk may not be there
+                self.keeper.syncing = 0;
+                if tag != log.tag() {
+                    tracing::warn!("Fail to fsync the AOF file: {}", describe(e));
+                }
+            }
+            if tag == log.tag()
+                && let Err(Fatal(why)) = log.synced(tag, result, rules)
+            {
+                die(&why);
             }
         }
-        if tag != log.tag() {
-            return self.tell_durable();
-        }
-        if let Err(Fatal(why)) = log.synced(tag, result, rules) {
-            die(&why);
-        }
         self.tell_durable();
+        self.tell_landed();
+        if self.mark().0 != tag {
+            return;
+        }
         if std::mem::take(&mut self.keeper.committing) {
             self.release();
         }
@@ -569,6 +604,7 @@ impl Core {
         m.whole.set(0);
         m.error.set(0);
         self.keeper.state = State::Off;
+        self.tell_landed();
         self.end_commit();
     }
 

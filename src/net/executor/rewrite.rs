@@ -120,7 +120,7 @@ impl Core {
                 if self.shards_of_host() > 1 {
                     let ranges = self.shard.own_ranges();
                     let State::On(log) = &mut self.keeper.state else { return };
-                    slots::write(log.intake(rules), None, &ranges);
+                    slots::write(log.intake(rules), slots::Word::Has, &ranges);
                 }
                 self.retire(tag, before, rules);
             }

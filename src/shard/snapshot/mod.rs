@@ -162,6 +162,10 @@ impl Shard {
         let joins = |m: &Making| m.fresh && m.dirty == dirty && m.paper.form() == form;
         if !self.snapshots.making.as_ref().is_some_and(joins) {
             // a table that is lent would be missed
+            if self.handoffs.unlanded > 0 || !self.landings.is_empty() {
+                // a log is not to begin anew in the midst of it
+                return;
+            }
             if self.snapshots.making.is_some() || self.snapshots.draining || self.is_lending() {
                 self.chores |= self.snapshots.making.is_none();
                 return;
@@ -180,7 +184,7 @@ impl Shard {
                 stuck: None,
                 not_before: 0,
             });
-            self.conditions.careful = true;
+            self.note_careful();
         }
         let theirs = self.snapshots.queue.extract_if(.., |c| c.form == form).collect::<Vec<_>>();
         for mut consumer in theirs {
@@ -353,8 +357,14 @@ impl Shard {
 
     /// The walk is over, or nobody wants it: nobody waits for it.
     fn end_care(&mut self) {
-        self.conditions.careful = false;
+        self.note_careful();
         self.release_writers();
+    }
+
+    /// Whether writers may have to wait: for a walk, or for what is landing.
+    pub(super) fn note_careful(&mut self) {
+        let walks = self.snapshots.making.as_ref().is_some_and(|m| !m.closing);
+        self.conditions.careful = walks || !self.landings.is_empty();
     }
 
     /// Gives what was written to the files, if it is `least` bytes.
@@ -462,10 +472,17 @@ impl Shard {
 
     // ---- writers that wait
 
-    /// Whether a command has to wait for the snapshot. Only to be asked while one is made.
+    /// Whether a command has to wait for the snapshot, or for what is landing. Only to be asked while there is
+    /// such a thing.
     #[cold]
     pub(super) fn awaits_snapshot(&mut self, db: usize, spec: &Spec, args: Args<'_>, key: FirstKey) -> bool {
-        if !spec.has(flag::WRITE) || self.snapshots.making.is_none() {
+        if !spec.has(flag::WRITE) {
+            return false;
+        }
+        if !self.landings.is_empty() && self.awaits_landing(db, spec, args) {
+            return true;
+        }
+        if self.snapshots.making.is_none() {
             return false;
         }
         if self.ks.snapshot_backlog() > SNAPSHOT_BACKLOG {
@@ -523,7 +540,7 @@ impl Shard {
     }
 
     /// Lets those who wait try again.
-    fn release_writers(&mut self) {
+    pub(super) fn release_writers(&mut self) {
         for (client, generation) in std::mem::take(&mut self.snapshots.waiting) {
             if let Some(session) = self.clients.get_same(client, generation)
                 && session.hold == Hold::Snapshot

@@ -517,6 +517,58 @@ fn a_slots_owner_has_the_last_word() {
     }
 }
 
+/// A host comes back with one shard in place of two: the log of the one that is no more is read first.
+#[test]
+fn a_log_without_a_shard_counts_as_it_did() {
+    let slot = key_slot(b"a");
+    let command = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(|w| format!("${}\r\n{w}\r\n", w.len())).collect();
+        format!("*{}\r\n{}", words.len(), words.concat())
+    };
+    let gave = [
+        format!("#SLOTS:+{slot}\r\n"),
+        command("SET a old"),
+        command("SET {a}b old"),
+        command("RPUSH {a}l old old"),
+        format!("#SLOTS:-{slot}@5.1\r\n"),
+    ]
+    .concat();
+    let takes = format!("#SLOTS:~{slot}\r\n");
+    let (begins, ends) = (format!("#SLOTS:~{slot}!\r\n"), format!("#SLOTS:~{slot}.\r\n"));
+    let list = [command("DEL {a}l"), command("RPUSH {a}l new")].concat();
+    for (foreign, want) in [
+        // it had the slot, with or without keys
+        (format!("#SLOTS:+{slot}\r\n") + &command("SET a new"), ["new", "", ""]),
+        (format!("#SLOTS:+{slot}\r\n"), ["", "", ""]),
+        // it had begun to take it in
+        (takes.clone(), ["old", "old", "old old"]),
+        (takes.clone() + &command("SET a new") + &command("DEL {a}b"), ["new", "", "old old"]),
+        // a value is whole, is not, and is deleted in the midst
+        (takes.clone() + &begins + &list + &ends, ["old", "old", "new"]),
+        (takes.clone() + &begins + &list, ["old", "old", "old old"]),
+        (takes.clone() + &begins + &list + &command("DEL {a}l"), ["old", "old", ""]),
+        // everything that it had begun to take in is gone
+        (takes.clone() + &command("FLUSHALL") + &command("SET {a}b new"), ["", "new", ""]),
+    ] {
+        let mut rig = Rig::new(1, true);
+        let (now, shard) = (rig.now, &mut rig.shards[0]);
+        shard.begin_loading();
+        shard.replay(&mut Replay::from_offset(0), foreign.as_bytes(), now).unwrap();
+        shard.end_foreign_log();
+        shard.replay(&mut Replay::from_offset(0), gave.as_bytes(), now).unwrap();
+        shard.hand_over();
+        shard.settle_loading();
+        shard.end_loading(now);
+        let client = rig.connect(0, Door::Front);
+        let found = ["GET a", "GET {a}b", "LRANGE {a}l 0 -1"].map(|line| {
+            let reply = rig.run(client, line);
+            let words = reply.split('|').filter(|w| !w.is_empty() && !w.starts_with(['$', '*']));
+            words.collect::<Vec<_>>().join(" ")
+        });
+        assert_eq!(found, want, "{foreign:?}");
+    }
+}
+
 #[test]
 fn a_loans_reply_waits_for_every_owners_disk() {
     let (mut rig, c) = source(2);

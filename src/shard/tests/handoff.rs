@@ -28,7 +28,7 @@ pub struct Post {
     view: Arc<View>,
     wires: Vec<Wire>,
     /// Shards do nothing of themselves: the test gives them their turns.
-    by_hand: bool,
+    pub by_hand: bool,
 }
 
 /// A link of a MIGRATE, whose target the test plays.
@@ -535,6 +535,7 @@ fn storm(seed: u64) {
         {
             logs.survive(&mut post, &senders, seed);
         }
+        logs.iter_mut().for_each(|logs| logs.write(&mut post));
         match below(10) {
             0..=2 => {
                 let s = below(senders.len());
@@ -563,6 +564,7 @@ fn storm(seed: u64) {
         }
         senders.iter_mut().for_each(|sender| hear(&mut post, sender, seed));
     }
+    logs.iter_mut().for_each(|logs| logs.write(&mut post));
     post.settle();
     senders.iter_mut().for_each(|sender| hear(&mut post, sender, seed));
     for sender in &senders {
@@ -584,32 +586,48 @@ fn contents(post: &mut Post) -> Vec<String> {
 }
 
 /// The shards' append-only files, each turn on the disk as soon as it is over.
-struct Logs {
+pub struct Logs {
     written: Vec<Vec<u8>>,
 }
 
 impl Logs {
-    fn begin(post: &mut Post) -> Logs {
+    pub fn begin(post: &mut Post) -> Logs {
         let first = |shard: &mut Shard| {
             shard.set_propagating(true);
             let mut log = Vec::new();
-            slots::write(&mut log, None, &shard.own_ranges());
+            slots::write(&mut log, slots::Word::Has, &shard.own_ranges());
             log
         };
         Logs { written: post.rig.shards.iter_mut().map(first).collect() }
     }
 
+    /// The shards' turns are over.
+    pub fn write(&mut self, post: &mut Post) {
+        for (shard, log) in post.rig.shards.iter_mut().zip(&mut self.written) {
+            let mut more = Vec::new();
+            assert_eq!(shard.take_stream(&mut more), None);
+            log.extend(more);
+        }
+    }
+
+    pub fn len(&self, shard: usize) -> usize {
+        self.written[shard].len()
+    }
+
+    /// Whether a log has this text in it.
+    pub fn says(&self, shard: usize, text: &str) -> bool {
+        has(&self.written[shard], text)
+    }
+
     /// What a host is that comes back with these logs, when the plane's decisions were on the disk.
-    fn replayed(&mut self, post: &mut Post) -> Post {
+    pub fn replayed(&mut self, post: &mut Post) -> Post {
         let mut copy = Post::new(self.written.len());
         let now = copy.rig.now;
         let owners: Vec<NodeIndex> = (0..SLOTS as Slot).map(|slot| post.owner(slot) as NodeIndex).collect();
         let view = View::new(2, 1, copy.view.nodes.clone(), |slot| owners[slot as usize]);
         copy.view = Arc::new(view);
-        for (i, log) in self.written.iter_mut().enumerate() {
-            let mut more = Vec::new();
-            assert_eq!(post.rig.shards[i].take_stream(&mut more), None);
-            log.extend(more);
+        self.write(post);
+        for (i, log) in self.written.iter().enumerate() {
             let shard = &mut copy.rig.shards[i];
             shard.letters(Letters { view: Some(copy.view.clone()), ..Letters::default() }, now);
             shard.begin_loading();
