@@ -3,6 +3,7 @@
 mod common;
 
 use common::client::Client;
+use common::members::{Member, ask};
 use common::ports::{BUS, Ports};
 use common::server::{Server, Shape, TempDir, spawn};
 use common::{long, python, wait_for};
@@ -288,4 +289,103 @@ fn finish(mut server: Server, onlooker: &mut Client) {
     let nodes: String =
         text.lines().filter(|line| !line.starts_with("vars")).map(|l| format!("{l}\n")).collect();
     assert_eq!(slots(&nodes), ours, "what is on the disk");
+}
+
+/// What clients of the slot had acknowledged: values by key, and how long the list was.
+#[derive(Default)]
+struct Acked {
+    values: HashMap<u64, u64>,
+    pushed: i64,
+}
+
+/// Writes to keys of a slot until its server is gone.
+fn write_until_it_dies(port: u16, acked: &mut Acked, from: u64) {
+    let Ok(mut client) = Client::connect(port) else { return };
+    for n in from.. {
+        let key = n % 300;
+        if !matches!(client.call(&["SET", &format!("{{big}}:{key}"), &n.to_string()]), Ok(reply) if reply.text() == "OK")
+        {
+            return;
+        }
+        acked.values.insert(key, n);
+        match client.call(&["RPUSH", "{big}list", &n.to_string()]) {
+            Ok(reply) if !reply.is_error() => acked.pushed = reply.int(),
+            _ => return,
+        }
+    }
+}
+
+/// Whether the last thing that a log says of slots is that it has begun to take one in.
+fn breaks_off_in_a_landing(dir: &std::path::Path, slot: u16) -> bool {
+    let logs = std::fs::read_dir(dir.join("appendonlydir")).expect("the logs");
+    let incrs = logs
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.to_string_lossy().contains(".incr."));
+    incrs.into_iter().any(|path| {
+        let log = std::fs::read(path).expect("a log");
+        let last = |text: String| log.windows(text.len()).rposition(|part| part == text.as_bytes());
+        let [takes, has] = [format!("#SLOTS:~{slot}\r\n"), format!("#SLOTS:+{slot}\r\n")].map(last);
+        takes > has
+    })
+}
+
+/// A host that keeps logs hands a full slot over while clients write to it, and is killed in the midst, again
+/// and again: it has all that it has acknowledged.
+#[test]
+fn a_slot_survives_a_kill_while_it_lands() {
+    const KEYS: usize = 40_000;
+    let ports = Ports::take();
+    let port = ports.base.to_string();
+    let args =
+        ["--shards", "2", "--port", &port, "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+    let mut host = Member::start("shoal", vec![ports.base + 1, ports.base + 2], &args);
+    let mut client = Client::connect(ports.base).expect("the front door");
+    let value = "v".repeat(1000);
+    for part in 0..KEYS / 1000 {
+        let sets: Vec<String> =
+            (0..1000).map(|n| format!("SET {{big}}filler:{} {value}\r\n", part * 1000 + n)).collect();
+        client.send(sets.concat().as_bytes()).expect("sent");
+        sets.iter().for_each(|_| assert_eq!(client.read_within(PATIENCE).expect("a reply").text(), "OK"));
+    }
+    let slot = shoal::slot::key_slot(b"big");
+    let ids = host.ids();
+    let (mut acked, mut landings) = (Acked::default(), 0);
+    let rounds = if long() { 30 } else { 4 };
+    for round in 0..rounds {
+        let owner = ask(host.ports[0], &format!("CLUSTER COUNTKEYSINSLOT {slot}")) == "0";
+        let to = &ids[!owner as usize];
+        let mut admin = Client::connect(ports.base).expect("the front door");
+        let from = (round + 1) * 1_000_000;
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| write_until_it_dies(ports.base, &mut acked, from));
+            std::thread::sleep(Duration::from_millis(20));
+            admin.send(format!("CLUSTER HANDOFF {slot} {to}\r\n").as_bytes()).expect("sent");
+            std::thread::sleep(Duration::from_millis(20 + round % 4 * 40));
+            host.kill();
+            writer.join().expect("a writer ends");
+        });
+        landings += breaks_off_in_a_landing(&host.dir.0, slot) as usize;
+        host.launch();
+        let mut client = Client::connect(ports.base).expect("the front door");
+        let up =
+            wait_for(PATIENCE, || (client.cmd("CLUSTER INFO").text().contains("state:ok")).then_some(()));
+        assert!(up.is_some(), "round {round}: it comes back");
+        for (key, n) in &acked.values {
+            let found = client.cmd(&format!("GET {{big}}:{key}")).text();
+            // what was sent last may be there without a reply
+            let is_newer = found.parse::<u64>().is_ok_and(|found| found >= *n);
+            assert!(is_newer, "round {round}: {key} is {found}, and was {n}");
+        }
+        let len = client.cmd("LLEN {big}list").int();
+        assert!((acked.pushed..=acked.pushed + 1).contains(&len), "round {round}: {len} of {}", acked.pushed);
+        acked.pushed = len;
+        let count = |port: &u16| ask(*port, &format!("CLUSTER COUNTKEYSINSLOT {slot}"));
+        let counts: Vec<String> = host.ports.iter().map(count).collect();
+        assert!(counts.contains(&"0".to_string()), "round {round}: {counts:?}");
+        for n in (0..KEYS).step_by(97) {
+            let line = format!("STRLEN {{big}}filler:{n}");
+            assert_eq!(client.cmd(&line).int(), value.len() as i64, "round {round}: {line}");
+        }
+    }
+    assert!(landings > 0, "none of {rounds} kills came in the midst");
 }
