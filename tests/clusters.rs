@@ -153,6 +153,12 @@ fn the_front_door_is_no_node() {
     let said = ask(ports.base, "CLUSTER ADDSLOTS 1");
     assert!(said.contains(&format!("({}, {})", host.ports[0], host.ports[1])), "{said}");
     assert_eq!(ask(ports.base, "CLUSTER COUNT-FAILURE-REPORTS x"), "ERR Unknown node x");
+    // it is the door to all shards, be they strangers to each other
+    assert_eq!([ask(ports.base, "FLUSHALL"), ask(ports.base, "DBSIZE")], ["OK", "0"]);
+    let shards = ask(ports.base, "INFO shards");
+    for (shard, port) in host.ports.iter().enumerate() {
+        assert!(shards.contains(&format!("shard{shard}:port={port},slots=0,keys=0,")), "{shards}");
+    }
     assert_eq!(ask(host.ports[0], "CLUSTER ADDSLOTS 1"), "OK");
     // what follows in a pipeline waits for the answer
     let mut client = Client::connect(host.ports[0]).expect("a node");

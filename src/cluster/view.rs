@@ -226,7 +226,12 @@ impl View {
 
     /// Whether this view is for local shard `shard`.
     pub fn has_local(&self, shard: usize) -> bool {
-        self.locals.get(shard).is_some_and(|node| *node != UNASSIGNED)
+        self.sibling(shard).is_some()
+    }
+
+    /// The node of local shard `shard`; none where it is a stranger to these.
+    pub fn sibling(&self, shard: usize) -> Option<&Node> {
+        self.nodes.get(*self.locals.get(shard)? as usize)
     }
 
     /// Whether every slot has the same owner as in `other`, by the same index.

@@ -4,6 +4,7 @@ use super::bounce::Why;
 use super::execute::{attempt, first_key, visitor, world};
 use super::mail::{Batch, Forward, Mail, Onward, Share, Ticket};
 use super::{FirstKey, Now, Shard, visit};
+use crate::cluster::view::Node;
 use crate::command::ctx::Caller;
 use crate::command::error::{Done, ErrReply};
 use crate::command::host::SlowEntry;
@@ -175,10 +176,10 @@ impl Shard {
     }
 
     /// The shards that a command for all of them is for: what reads or writes keys is not for those that
-    /// hold a copy of another node's.
+    /// hold a copy of another node's. One that is a stranger to our node answers for itself.
     fn shards_of(&self, spec: &Spec) -> impl Iterator<Item = usize> + use<> {
         let (view, keys) = (self.view.clone(), self.at.cluster && spec.has(flag::WRITE | flag::READONLY));
-        (0..self.at.shards).filter(move |&shard| !keys || !view.local_node(shard).is_replica())
+        (0..self.at.shards).filter(move |&shard| !keys || !view.sibling(shard).is_some_and(Node::is_replica))
     }
 
     /// Gives each owner the keys that are its own.

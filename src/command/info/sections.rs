@@ -408,15 +408,15 @@ pub fn keyspace(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
 pub fn shards(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     for shard in f.shards.clone() {
         let m = &ctx.host.metrics[shard];
-        let index = ctx.view.local_index(shard);
-        let slots: Vec<Slot> =
-            (0..SLOTS as Slot).filter(|slot| ctx.view.owner_index(*slot) == index).collect();
+        let is_its = |slot: &Slot| ctx.view.local_owner(*slot) == Some(shard as u16);
+        let slots: Vec<Slot> = (0..SLOTS as Slot).filter(is_its).collect();
+        let own_port = || ctx.host.own_ports.get(shard).copied().unwrap_or_default();
         // what they cost of a second: their commands' own time, and how many commands that were
         let rates = if ctx.host.cluster { ctx.host.registers.slot_rates() } else { &[] };
         let rates = || slots.iter().filter_map(|slot| rates.get(*slot as usize));
         let line = format!(
             "port={},slots={},keys={},clients={},ops={},slot_usec={},slot_ops={},busy_usec={}",
-            ctx.view.local_node(shard).port,
+            ctx.view.sibling(shard).map_or_else(own_port, |node| node.port),
             slots.len(),
             f.keys(ctx, shard),
             m.clients.get(),
