@@ -23,7 +23,7 @@ use crate::cluster::slots::SlotSet;
 use crate::command::spec::{Spec, key};
 use crate::command::table;
 use crate::limits::{LANDING_AHEAD, LANDING_STEP, LANDING_UNWRITTEN, LANDING_VISITS, LANDING_WHOLE};
-use crate::persist::aof::encode::Rebuilding;
+use crate::persist::aof::restate::{Rebuilding, Texts};
 use crate::persist::aof::slots::Word;
 use crate::resp::Args;
 use crate::resp::args::OwnedArgs;
@@ -207,7 +207,7 @@ impl Shard {
         let Shard { ks, stream, landings, clock, .. } = self;
         let whole = match ks.db(n).peek(&key, clock).filter(|_| is_there) {
             Some(entry) => {
-                let piece = landings.piece.get_or_insert_default();
+                let piece = landings.piece.get_or_insert_with(|| Rebuilding::new(Texts::Append));
                 stream.state_on(n, &entry, begins, piece, budget)
             }
             None => true,

@@ -2,7 +2,7 @@
 
 use crate::limits::AOF_REWRITE_ITEMS;
 use crate::util::num::{Buf, write_double};
-use crate::value::{Elem, Object};
+use crate::value::Object;
 
 /// A value that is to be rebuilt.
 #[derive(Clone, Copy, Debug)]
@@ -74,11 +74,6 @@ pub fn rebuild(out: &mut Vec<u8>, key: &[u8], value: Value<'_>, ends: Option<u64
         Value::Str(text) => command(out, [b"SET", key, text]),
         Value::Object(object) => rebuild_object(out, key, object),
     }
-    expire(out, key, ends);
-}
-
-/// Appends what gives a key its end, if it has one.
-pub(super) fn expire(out: &mut Vec<u8>, key: &[u8], ends: Option<u64>) {
     if let Some(at) = ends {
         expire_at(out, key, at);
     }
@@ -140,96 +135,6 @@ pub(super) fn batched<T>(
     }
 }
 
-/// How far the commands have come that make a value, where they are written bit by bit. It goes on with the
-/// very same value, not changed meanwhile.
-#[derive(Debug, Default)]
-pub struct Rebuilding {
-    /// Where the elements begin that come next.
-    cursor: u64,
-}
-
-impl Rebuilding {
-    /// Appends commands that add to `key`, which at first is not there: about `budget` bytes of them, though
-    /// no less than an element, or a few where they are looked up together. Whether all are there.
-    pub fn step(&mut self, key: &[u8], value: Value<'_>, budget: usize, out: &mut Vec<u8>) -> bool {
-        let end = out.len().saturating_add(budget.max(1));
-        while out.len() < end {
-            match stretch(out, key, value, self.cursor, budget.max(1)) {
-                Some(next) => self.cursor = next,
-                None => return true,
-            }
-        }
-        false
-    }
-}
-
-/// Writes a command that adds some elements from `cursor` on; where the next begin, if there are more.
-fn stretch(out: &mut Vec<u8>, key: &[u8], value: Value<'_>, cursor: u64, most: usize) -> Option<u64> {
-    let text = match value {
-        Value::Str(text) => text,
-        Value::Object(Object::Str(text)) => text,
-        Value::Object(object) => return stretch_object(out, key, object, cursor),
-        Value::Int(_) => {
-            rebuild(out, key, value, None);
-            return None;
-        }
-    };
-    let (from, to) = (cursor as usize, (cursor as usize).saturating_add(most).min(text.len()));
-    command(out, [b"APPEND", key, &text[from..to]]);
-    Some(to as u64).filter(|_| to < text.len())
-}
-
-fn stretch_object(out: &mut Vec<u8>, key: &[u8], object: &Object, cursor: u64) -> Option<u64> {
-    let mut words = Words { items: 0, bytes: Vec::new() };
-    let scanned = |next: u64| (next != 0).then_some(next);
-    let (name, each, next): (&[u8], _, _) = match object {
-        Object::List(list) => {
-            let node = cursor as usize;
-            let elements = list.listpack(node).into_iter().flat_map(|node| node.iter());
-            elements.for_each(|e| words.item([e]));
-            (b"RPUSH", 1, Some(cursor + 1).filter(|next| (*next as usize) < list.nodes()))
-        }
-        Object::Set(set) => {
-            let next = set.scan(cursor, AOF_REWRITE_ITEMS, |member| words.item([member]));
-            (b"SADD", 1, scanned(next))
-        }
-        Object::Hash(hash) => {
-            let next = hash.scan(cursor, AOF_REWRITE_ITEMS, |field, value| words.item([field, value]));
-            (b"HMSET", 2, scanned(next))
-        }
-        Object::ZSet(zset) => {
-            let from = cursor as usize;
-            let to = (from + AOF_REWRITE_ITEMS).min(zset.len());
-            let mut score = Buf::new();
-            for (member, s) in zset.range(from..to) {
-                score.clear();
-                write_double(&mut score, s);
-                words.item([Elem::Str(&score), member]);
-            }
-            (b"ZADD", 2, Some(to as u64).filter(|_| to < zset.len()))
-        }
-        Object::Str(_) => unreachable!("the caller has written texts"),
-    };
-    begin(out, 2 + each * words.items);
-    word(out, name);
-    word(out, key);
-    out.append(&mut words.bytes);
-    next
-}
-
-/// The elements of a command whose number is not known before.
-struct Words {
-    items: usize,
-    bytes: Vec<u8>,
-}
-
-impl Words {
-    fn item<const N: usize>(&mut self, parts: [Elem<'_>; N]) {
-        self.items += 1;
-        parts.iter().for_each(|part| part.with_text(|text| word(&mut self.bytes, text)));
-    }
-}
-
 /// The annotation that `aof-timestamp-enabled` puts before the commands of another second.
 pub fn timestamp(out: &mut Vec<u8>, unix_seconds: u64) {
     out.extend_from_slice(b"#TS:");
@@ -240,7 +145,7 @@ pub fn timestamp(out: &mut Vec<u8>, unix_seconds: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::{Hash, Limits, List, Set, ZSet};
+    use crate::value::{Limits, List, ZSet};
 
     fn shown(f: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -257,47 +162,6 @@ mod tests {
             assert_eq!(shown(|o| word(o, text.as_bytes())), format!("${n}|{text}|"));
         }
         assert_eq!(shown(|o| timestamp(o, 1_700_000_000)), "#TS:1700000000|");
-    }
-
-    #[test]
-    fn a_value_comes_bit_by_bit() {
-        let limits = Limits { list_max_listpack_size: -1, ..Limits::default() };
-        let long = "x".repeat(3000);
-        let mut list = List::new();
-        (0..500).for_each(|i| list.push_back(format!("{i}{}", &long[..50]).as_bytes(), &limits));
-        let (mut set, mut hash, mut zset) = (Set::new(), Hash::new(), ZSet::new());
-        for i in 0..1000 {
-            let name = format!("member:{i}");
-            set.add(name.as_bytes(), &limits);
-            hash.set(name.as_bytes(), b"7", &limits);
-            zset.insert(name.as_bytes(), i as f64 / 4.0, &limits);
-        }
-        let objects = [Object::List(list), Object::Set(set), Object::Hash(hash), Object::ZSet(zset)];
-        let values: Vec<Value<'_>> =
-            objects.iter().map(Value::Object).chain([Value::Str(long.as_bytes())]).collect();
-        for (value, (name, items)) in values.into_iter().zip([
-            ("RPUSH", 500),
-            ("SADD", 1000),
-            ("HMSET", 1000),
-            ("ZADD", 1000),
-            ("APPEND", 3000),
-        ]) {
-            let (mut out, mut rebuilding, mut steps) = (Vec::new(), Rebuilding::default(), 0);
-            while !rebuilding.step(b"k", value, 512, &mut out) {
-                steps += 1;
-                assert!(out.len() < steps * (512 + 8192), "{name}: {} bytes in {steps} steps", out.len());
-            }
-            assert!(steps > 3, "{name}: {steps} steps");
-            let text = String::from_utf8(out).unwrap().replace("\r\n", "|");
-            let commands: Vec<&str> = text.split(&format!("|${}|{name}|$1|k|", name.len())).skip(1).collect();
-            assert_eq!(text.matches("|$1|k|").count(), commands.len(), "{name}");
-            let found = match name {
-                "APPEND" => text.matches('x').count(),
-                "RPUSH" => text.matches(&long[..50]).count(),
-                _ => text.matches("member:").count(),
-            };
-            assert_eq!(found, items, "{name}");
-        }
     }
 
     #[test]

@@ -1,55 +1,62 @@
 //! A value as commands, in steps of bounded work.
 
-use super::encode::{self, Value, batched, begin, word};
+use super::encode::{self, Value, batched, begin, command, word};
+use crate::limits::AOF_REWRITE_ITEMS;
 use crate::util::num::{Buf, write_double};
 use crate::value::Object;
 
-/// Elements that are looked at at once: of what is scanned, those of one command.
-const STRETCH: usize = 32;
+/// Elements that are looked at at once: a scan may find some more, and a command has a bound.
+const STRETCH: usize = AOF_REWRITE_ITEMS / 2;
 
-/// How far a value's commands are written. It holds on to nothing of the value, so that it may wait while
-/// others use the store; but it goes on with the very same value, not changed meanwhile.
-#[derive(Debug, Default)]
-pub struct Restating {
+/// How a text is written that takes several steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// By one SET, of which each step writes a part: nothing else may come between.
+    Set,
+    /// By an APPEND a step, whatever comes between.
+    Append,
+}
+
+/// How far the commands have come that make a value. It holds on to nothing of the value, so that it may wait
+/// while others use the store; but it goes on with the very same value, not changed meanwhile.
+#[derive(Debug)]
+pub struct Rebuilding {
+    texts: Texts,
     begun: bool,
     /// Where the next elements begin; of a string, its bytes.
     cursor: u64,
 }
 
-impl Restating {
-    /// Appends the next part of what makes `key` again where it is not: stops after about `budget` bytes, and
-    /// answers whether the value is whole. A part may go into a buffer of its own.
-    pub fn step(
-        &mut self,
-        key: &[u8],
-        value: Value<'_>,
-        expire_at: Option<u64>,
-        budget: usize,
-        out: &mut Vec<u8>,
-    ) -> bool {
+impl Rebuilding {
+    pub fn new(texts: Texts) -> Rebuilding {
+        Rebuilding { texts, begun: false, cursor: 0 }
+    }
+
+    /// Appends the next part of what makes `key` again where it is not: stops after about `budget` bytes, though
+    /// not before an element, or a few where they are looked up together. Whether the value is whole. A part may
+    /// go into a buffer of its own.
+    pub fn step(&mut self, key: &[u8], value: Value<'_>, budget: usize, out: &mut Vec<u8>) -> bool {
         let end = out.len().saturating_add(budget.max(1));
         loop {
             let whole = match value {
-                Value::Object(Object::Str(text)) => self.string(key, text, end, out),
-                Value::Str(text) => self.string(key, text, end, out),
+                Value::Object(Object::Str(text)) => self.text(key, text, end, out),
+                Value::Str(text) => self.text(key, text, end, out),
                 Value::Object(object) => self.stretch(key, object, out),
                 Value::Int(_) => {
                     encode::rebuild(out, key, value, None);
                     true
                 }
             };
-            if whole {
-                encode::expire(out, key, expire_at);
-                return true;
-            }
-            if out.len() >= end {
-                return false;
+            if whole || out.len() >= end {
+                return whole;
             }
         }
     }
 
-    fn string(&mut self, key: &[u8], text: &[u8], end: usize, out: &mut Vec<u8>) -> bool {
-        if !std::mem::replace(&mut self.begun, true) {
+    /// Some bytes of a text; whether they were the last.
+    fn text(&mut self, key: &[u8], text: &[u8], end: usize, out: &mut Vec<u8>) -> bool {
+        let begins = !std::mem::replace(&mut self.begun, true);
+        if begins && self.texts == Texts::Set {
             begin(out, 3);
             word(out, b"SET");
             word(out, key);
@@ -57,11 +64,14 @@ impl Restating {
         }
         let rest = &text[self.cursor as usize..];
         let part = &rest[..rest.len().min(end.saturating_sub(out.len()).max(1))];
-        out.extend_from_slice(part);
         self.cursor += part.len() as u64;
         let whole = part.len() == rest.len();
-        if whole {
-            out.extend_from_slice(b"\r\n");
+        match self.texts {
+            Texts::Append => command(out, [b"APPEND", key, part]),
+            Texts::Set => {
+                out.extend_from_slice(part);
+                out.extend_from_slice(if whole { b"\r\n" } else { b"" });
+            }
         }
         whole
     }
@@ -139,11 +149,13 @@ mod tests {
     use crate::value::{Hash, Limits, List, Set, ZSet};
 
     /// All commands, written in steps of this budget, and how many steps that took.
-    fn written(value: Value<'_>, budget: usize) -> (Vec<u8>, usize) {
-        let (mut restating, mut out, mut steps) = (Restating::default(), Vec::new(), 1);
+    fn written(texts: Texts, value: Value<'_>, budget: usize) -> (Vec<u8>, usize) {
+        let (mut rebuilding, mut out, mut steps) = (Rebuilding::new(texts), Vec::new(), 1);
         loop {
             let mut part = Vec::new();
-            let whole = restating.step(b"key", value, Some(7), budget, &mut part);
+            let whole = rebuilding.step(b"key", value, budget, &mut part);
+            // a list's node, which is 8 KiB, comes as a whole
+            assert!(part.len() < budget.saturating_add(16 * 1024), "{} bytes for {budget}", part.len());
             out.append(&mut part);
             if whole {
                 return (out, steps);
@@ -159,13 +171,9 @@ mod tests {
         let mut found = Vec::new();
         while reader.next(&mut spans).unwrap() == crate::persist::aof::reader::Record::Command {
             let args = reader.args(&spans);
-            if args.is(0, "PEXPIREAT") {
-                assert_eq!((args.at(1), args.at(2)), (&b"key"[..], &b"7"[..]));
-            } else {
-                assert!(args.is(0, name) && args.at(1) == b"key" && args.len() <= 2 + 64 * words);
-                let items: Vec<&[u8]> = args.from(2).iter().collect();
-                found.extend(items.chunks(words).map(<[&[u8]]>::concat));
-            }
+            assert!(args.is(0, name) && args.at(1) == b"key" && args.len() <= 2 + AOF_REWRITE_ITEMS * words);
+            let items: Vec<&[u8]> = args.from(2).iter().collect();
+            found.extend(items.chunks(words).map(<[&[u8]]>::concat));
             spans.clear();
         }
         assert!(reader.is_clean());
@@ -197,7 +205,7 @@ mod tests {
             (Object::ZSet(zset), "ZADD", 2, &scored),
         ] {
             for budget in [1, 10_000, usize::MAX] {
-                let (log, steps) = written(Value::Object(&object), budget);
+                let (log, steps) = written(Texts::Set, Value::Object(&object), budget);
                 let found = elements(&log, name, words);
                 match name {
                     "RPUSH" => assert_eq!(&found, want),
@@ -208,10 +216,17 @@ mod tests {
         }
         let text = vec![b'x'; 1000];
         for budget in [1, 100, usize::MAX] {
-            let (log, steps) = written(Value::Str(&text), budget);
+            let (log, steps) = written(Texts::Set, Value::Str(&text), budget);
             assert_eq!(elements(&log, "SET", 1), [text.clone()]);
             assert_eq!(steps > 1, budget < 1000);
+            // each step is a command of its own
+            let (log, steps) = written(Texts::Append, Value::Str(&text), budget);
+            let parts = elements(&log, "APPEND", 1);
+            assert_eq!((parts.len(), parts.concat()), (steps, text.clone()));
+            assert_eq!(steps > 1, budget < 1000);
         }
-        assert_eq!(elements(&written(Value::Int(-3), 1).0, "SET", 1), [b"-3".to_vec()]);
+        for texts in [Texts::Set, Texts::Append] {
+            assert_eq!(elements(&written(texts, Value::Int(-3), 1).0, "SET", 1), [b"-3".to_vec()]);
+        }
     }
 }

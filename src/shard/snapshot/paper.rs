@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::persist::aof::encode;
-use crate::persist::aof::restate::Restating;
+use crate::persist::aof::restate::{Rebuilding, Texts};
 use crate::persist::rdb::{Head, Usage, put_database, put_end};
 use crate::persist::{Encoder, Writing};
 use crate::shard::cron::policy;
@@ -24,7 +24,7 @@ pub(in crate::shard) enum Form {
 /// A large value of which a part is written.
 pub(super) enum Piece {
     Rdb(Writing),
-    Commands(Restating),
+    Commands(Rebuilding),
 }
 
 /// What a file tells of keys' accesses: what the policy of eviction goes by.
@@ -129,7 +129,7 @@ impl Paper {
         self.buffer(db);
         let (out, encoder) = (&mut self.buf, &mut self.encoder);
         let begin = || match self.style.form {
-            Form::Commands => Piece::Commands(Restating::default()),
+            Form::Commands => Piece::Commands(Rebuilding::new(Texts::Set)),
             Form::Rdb => {
                 self.style.head(entry, encoder, out);
                 Piece::Rdb(Writing::new())
@@ -137,8 +137,12 @@ impl Paper {
         };
         let whole = match piece.get_or_insert_with(begin) {
             Piece::Rdb(writing) => writing.step(entry.value(), encoder, budget, out),
-            Piece::Commands(restating) => {
-                restating.step(entry.key(), value_of(&entry), entry.expire_at(), budget, out)
+            Piece::Commands(rebuilding) => {
+                let whole = rebuilding.step(entry.key(), value_of(&entry), budget, out);
+                if let Some(at) = entry.expire_at().filter(|_| whole) {
+                    encode::expire_at(out, entry.key(), at);
+                }
+                whole
             }
         };
         if whole {
