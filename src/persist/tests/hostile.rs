@@ -188,7 +188,15 @@ fn claims_are_not_believed() {
     ] {
         assert_eq!(twice(kind, body).unwrap_err(), Error::Empty, "{kind}");
     }
-    for kind in [kind::MODULE_2, kind::STREAM_LISTPACKS_2, kind::HASH_TTL] {
+    for kind in [kind::MODULE_2, kind::STREAM_LISTPACKS_2] {
         assert!(matches!(twice(kind, vec![0]), Err(Error::Unsupported(_))), "{kind}");
+    }
+    // hashes of which a field ends, and that say too much of themselves
+    let field = [&plain(b"f")[..], &plain(b"v")].concat();
+    for (kind, first) in [(kind::HASH_TTL, &[0; 8][..]), (kind::HASH_TTL_PREVIEW, &[])] {
+        let hash = |count: &[u8], ends: u8| [first, count, &[ends], &field].concat();
+        assert!(twice(kind, hash(&[1], 0)).is_ok(), "{kind}");
+        assert!(matches!(twice(kind, hash(&[1], 1)), Err(Error::Unsupported(_))), "{kind}");
+        assert!(twice(kind, hash(&HUGE, 0)).is_err(), "{kind}");
     }
 }
