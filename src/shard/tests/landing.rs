@@ -299,6 +299,11 @@ fn it_ends_with_the_log() {
     carry(&mut scene.post);
     let from = 1 - to;
     let [temporary, target] = ["a", "b"].map(str::to_owned);
-    scene.post.rig.shards[from].rewrite_log(FilePlan { temporary, target, sync_every: None, seal: Seal::Zeros });
+    scene.post.rig.shards[from].rewrite_log(FilePlan {
+        temporary,
+        target,
+        sync_every: None,
+        seal: Seal::Zeros,
+    });
     assert!(scene.post.rig.shards[from].has_file_orders(), "the giver waits no longer");
 }
