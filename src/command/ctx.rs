@@ -192,6 +192,8 @@ pub enum Aside {
     Close,
     /// All keys are gone: a save under way is in vain.
     Flushed,
+    /// All data is on the disk: writes that were refused because it was not may be right again.
+    Saved,
     /// Load the log in place of what is here, before any reply leaves (DEBUG LOADAOF).
     LoadLog,
     /// Stand still until this time in unix milliseconds (DEBUG SLEEP).

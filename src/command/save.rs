@@ -1,6 +1,6 @@
 //! SAVE and LASTSAVE.
 
-use super::ctx::Ctx;
+use super::ctx::{Aside, Ctx};
 use super::error::{Done, FAILED, SAVING};
 use super::rdb;
 use crate::resp::Args;
@@ -11,6 +11,7 @@ pub fn save(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
         return Err(SAVING);
     }
     rdb::save(ctx.ks, &ctx.place(), &[]).map_err(|_| FAILED)?;
+    ctx.fx.aside = Some(Aside::Saved);
     ctx.out.ok();
     Ok(())
 }

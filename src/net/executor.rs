@@ -731,10 +731,6 @@ impl Core {
             return;
         }
         self.next_tick = now + Duration::from_millis(1000 / self.conf.hz.max(1) as u64);
-        if self.host.live.generation() != self.generation {
-            self.generation = self.host.live.generation();
-            self.conf = self.host.live.snapshot();
-        }
         self.change_doors();
         for tag in std::mem::take(&mut self.deaf) {
             if let Some(socket) = &self.listeners[tag as usize].0 {
@@ -742,10 +738,20 @@ impl Core {
             }
         }
         self.shard.tick(clock::now());
+        self.heed_conf();
         self.tick_log();
         super::outside::publish_thread(&self.metrics);
         if self.host.registers.shutdown.asked().is_some() {
             let _ = self.events.send(Event::Shutdown);
+        }
+    }
+
+    /// Goes by the configuration that the shard went by in this turn.
+    #[inline]
+    fn heed_conf(&mut self) {
+        let (generation, conf) = self.shard.conf();
+        if generation != self.generation {
+            (self.generation, self.conf) = (generation, conf.clone());
         }
     }
 

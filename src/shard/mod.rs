@@ -306,12 +306,30 @@ impl Shard {
         self.now = now;
         self.clock.now_ms = now.ms();
         if self.host.live.generation() != self.generation {
-            self.generation = self.host.live.generation();
-            self.conf = self.host.live.snapshot();
-            self.configure();
+            self.reconfigure();
         }
         self.metrics.turns.inc();
+        if self.conditions.disk_failed {
+            // a sibling may have been the last to save
+            self.note_disk();
+        }
         self.begin_pressure();
+    }
+
+    /// Takes up the configuration as it is now.
+    fn reconfigure(&mut self) {
+        self.generation = self.host.live.generation();
+        let before = std::mem::replace(&mut self.conf, self.host.live.snapshot());
+        if before.appendonly && !self.conf.appendonly {
+            self.stream.end_log();
+        }
+        self.configure();
+    }
+
+    /// The configuration that this shard goes by, and its number.
+    #[inline]
+    pub fn conf(&self) -> (u64, &Arc<Config>) {
+        (self.generation, &self.conf)
     }
 
     /// Derives from the configuration what every command asks.
@@ -330,6 +348,7 @@ impl Shard {
         self.ks.iter_mut().for_each(|db| db.lazy = lazy);
         self.configure_pressure();
         self.note_restricted();
+        self.note_disk();
     }
 
     /// Mail for siblings and answers to them, one batch each; what was handed off before all.

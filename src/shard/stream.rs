@@ -50,6 +50,17 @@ enum Note {
     Text(Vec<u8>),
     /// The log goes on in another file.
     Cut,
+    /// No log takes what comes.
+    End,
+}
+
+/// Where the log is not to go on as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// In another file from this byte on of what was given.
+    Cut(usize),
+    /// Not at all, behind what was given.
+    End,
 }
 
 /// Commands that belong together.
@@ -93,6 +104,12 @@ impl Stream {
     pub(super) fn cut(&mut self) {
         self.notes.push((self.bytes.len(), Note::Cut));
         self.db = None;
+    }
+
+    /// What comes from here on belongs into no log. A unit is in it as a whole, or not.
+    pub(super) fn end_log(&mut self) {
+        let at = self.unit.as_ref().map_or(self.bytes.len(), |unit| unit.multi);
+        self.notes.push((at, Note::End));
     }
 
     /// What replicas have not been given.
@@ -301,9 +318,9 @@ impl Shard {
         });
     }
 
-    /// Takes what was changed since the last call; it must be taken before the next turn. Where in `into`
-    /// another file is to begin, if so.
-    pub fn take_stream(&mut self, into: &mut Vec<u8>) -> Option<usize> {
+    /// Takes what was changed since the last call; it must be taken before the next turn. Where the log is not
+    /// to go on as it does, if so.
+    pub fn take_stream(&mut self, into: &mut Vec<u8>) -> Option<Break> {
         debug_assert!(self.stream.unit.is_none(), "units end with the command");
         self.feed_replicas();
         let Stream { bytes, notes, total, fed, .. } = &mut self.stream;
@@ -313,18 +330,22 @@ impl Shard {
             std::mem::swap(into, bytes);
             return None;
         }
-        let (mut from, mut cut) = (0, None);
+        let (mut from, mut to, mut broken) = (0, bytes.len(), None);
         for (at, note) in notes.drain(..) {
             into.extend_from_slice(&bytes[from..at]);
             from = at;
             match note {
                 Note::Text(text) => into.extend_from_slice(&text),
-                Note::Cut => cut = Some(into.len()),
+                Note::Cut => broken = Some(Break::Cut(into.len())),
+                Note::End => {
+                    (to, broken) = (at, Some(Break::End));
+                    break;
+                }
             }
         }
-        into.extend_from_slice(&bytes[from..]);
+        into.extend_from_slice(&bytes[from..to]);
         bytes.clear();
-        cut
+        broken
     }
 
     /// Tells the log which slots it speaks for from here on, or no longer does. Of slots that come, what

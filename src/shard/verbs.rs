@@ -290,12 +290,11 @@ impl Shard {
                 }
             }
             Aside::Flushed => self.flushed(),
+            Aside::Saved => self.note_disk(),
             Aside::LoadLog => self.reload = true,
             Aside::SleepUntil(ms) => self.sleep_until = self.sleep_until.max(ms),
             Aside::Configured => {
-                self.generation = self.host.live.generation();
-                self.conf = self.host.live.snapshot();
-                self.configure();
+                self.reconfigure();
                 self.tell_of_log();
             }
             Aside::DropPackets(kind) => self.tell_plane(&["drop-packets", &kind.to_string()]),

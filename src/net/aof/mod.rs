@@ -319,11 +319,11 @@ impl<D: Disk> Log<D> {
         self.pending.append(&mut rest);
     }
 
-    /// Forgets all of the file, and `at` bytes of what is pending: the base that comes has them.
-    pub fn start_over(&mut self, at: usize) -> io::Result<()> {
+    /// Forgets all of the file, and what is pending: the base that comes has them.
+    pub fn start_over(&mut self) -> io::Result<()> {
         self.file.truncate(0)?;
         self.generation += 1;
-        self.pending.drain(..at);
+        self.pending.clear();
         (self.size, self.synced, self.syncing) = (0, 0, None);
         Ok(())
     }

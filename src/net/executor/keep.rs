@@ -14,8 +14,9 @@ use crate::net::aof::{Disk, Fatal, Log, Rules, describe};
 use crate::net::clock;
 use crate::net::conn::tag;
 use crate::net::load::{self, Share, Tally};
-use crate::persist::aof::{encode, slots};
+use crate::persist::aof::encode;
 use crate::shard::mail::Mail;
+use crate::shard::stream::Break;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -302,13 +303,11 @@ impl Core {
         let mut log = Log::new(files, file, size, self.keeper.logs << 32);
         log.temporary = temporary;
         self.shard.set_propagating(true);
-        if self.shards_of_host() > 1 {
-            slots::write(log.intake(self.log_rules()), slots::Word::Has, &self.shard.own_ranges());
-        }
         self.metrics.aof.enabled.set(1);
         self.metrics.aof.whole.set(!temporary as u64);
         self.keeper.written = self.shard.log_offset();
         self.keeper.state = State::On(Box::new(log));
+        self.claim_slots(self.log_rules());
     }
 
     /// DEBUG LOADAOF: what the log says takes the place of what the shard holds.
@@ -392,6 +391,7 @@ impl Core {
     /// Writes what this turn has changed, and begins a sync if the policy wants it now.
     #[inline]
     pub(super) fn keep_log(&mut self) {
+        self.heed_conf();
         self.keeper.begun = false;
         if self.shard.has_stream() || matches!(&self.keeper.state, State::On(log) if !log.is_idle()) {
             self.write_log(false);
@@ -408,8 +408,10 @@ impl Core {
             self.begin_log_anew(rules);
         }
         let State::On(log) = &mut self.keeper.state else { return };
-        if let Some(at) = self.shard.take_stream(log.intake(rules)) {
-            self.begin_incr(at, rules);
+        match self.shard.take_stream(log.intake(rules)) {
+            None => {}
+            Some(Break::Cut(at)) => self.begin_incr(at, rules),
+            Some(Break::End) => return self.turn_off_log(),
         }
         let State::On(log) = &mut self.keeper.state else { return };
         if let Err(Fatal(why)) = log.write(rules, force) {
@@ -576,6 +578,7 @@ impl Core {
         let rules = self.log_rules();
         match &mut self.keeper.state {
             State::Off if self.conf.appendonly && self.keeper.gate == Gate::Open => self.turn_on_log(),
+            // one that was begun anew meanwhile knows of no end
             State::On(_) if !self.conf.appendonly => self.turn_off_log(),
             State::On(log) => {
                 let m = &self.metrics.aof;
@@ -596,7 +599,7 @@ impl Core {
 
     /// CONFIG SET appendonly no, and the end: what was taken in is brought to the disk.
     fn turn_off_log(&mut self) {
-        self.shard.drop_rewrite("The append-only file is turned off");
+        self.give_up_rewrite("The append-only file is turned off");
         self.close_log();
         self.shard.set_propagating(false);
         let m = &self.metrics.aof;

@@ -97,12 +97,39 @@ impl Core {
     /// another file.
     pub(super) fn begin_incr(&mut self, at: usize, rules: Rules) {
         let State::On(log) = &mut self.keeper.state else { return };
-        if log.temporary {
-            return log.start_over(at).unwrap_or_else(|e| {
-                self.shard.drop_rewrite(&describe(&e));
-            });
-        }
         let rest = log.hold_back(at);
+        match log.temporary {
+            true => self.start_over(rules),
+            false => self.go_on_in_another(rules),
+        }
+        let State::On(log) = &mut self.keeper.state else { return };
+        log.put_back(rest);
+    }
+
+    /// The base that comes has all that a log has which no manifest names.
+    fn start_over(&mut self, rules: Rules) {
+        let State::On(log) = &mut self.keeper.state else { return };
+        match log.start_over() {
+            Ok(()) => {
+                self.claim_slots(rules);
+                // nothing was promised
+                self.end_commit();
+            }
+            Err(e) => self.shard.drop_rewrite(&describe(&e)),
+        }
+    }
+
+    /// Says at the beginning of a file for which slots it speaks.
+    pub(super) fn claim_slots(&mut self, rules: Rules) {
+        if self.shards_of_host() > 1
+            && let State::On(log) = &mut self.keeper.state
+        {
+            slots::write(log.intake(rules), slots::Word::Has, &self.shard.own_ranges());
+        }
+    }
+
+    fn go_on_in_another(&mut self, rules: Rules) {
+        let State::On(log) = &mut self.keeper.state else { return };
         let written = log.write(rules, true);
         let opened = match written.is_ok() && log.is_idle() {
             false => Err("The append-only file can't be written to".to_owned()),
@@ -117,11 +144,7 @@ impl Core {
                 tracing::info!("Creating AOF incr file {name} on background rewrite");
                 log.files = files;
                 let (tag, before) = (log.tag(), log.replace(file));
-                if self.shards_of_host() > 1 {
-                    let ranges = self.shard.own_ranges();
-                    let State::On(log) = &mut self.keeper.state else { return };
-                    slots::write(log.intake(rules), slots::Word::Has, &ranges);
-                }
+                self.claim_slots(rules);
                 self.retire(tag, before, rules);
             }
             Err(why) => {
@@ -129,20 +152,20 @@ impl Core {
                 self.shard.drop_rewrite(&why);
             }
         }
-        let State::On(log) = &mut self.keeper.state else { return };
-        log.put_back(rest);
     }
 
     /// Syncs a file that is written no more, and then closes it. Under `always` that is waited for: replies of
     /// this turn may tell of what was written last.
     fn retire(&mut self, tag: u64, file: File, rules: Rules) {
         if rules.fsync == AppendFsync::Always {
-            return file.sync_data().unwrap_or_else(|e| {
+            if let Err(e) = file.sync_data() {
                 die(&format!(
                     "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. Exiting...",
                     describe(&e)
-                ))
-            });
+                ));
+            }
+            // a sync that was under way brings nothing more
+            return self.end_commit();
         }
         self.ring.sync(file.fd(), tag);
         self.keeper.retired.push((tag, file));
@@ -213,9 +236,18 @@ impl Core {
         Ok(placed?)
     }
 
+    /// Nobody wants the base that is being written. As in Redis, that is no failure.
+    pub(super) fn give_up_rewrite(&mut self, why: &str) {
+        self.shard.drop_rewrite(why);
+        if self.shard.take_rewritten().is_some() {
+            tracing::info!("Background AOF rewrite given up: {why}");
+            self.metrics.aof.rewriting.set(0);
+        }
+    }
+
     /// The shard has other data than its log.
     pub(super) fn begin_log_anew(&mut self, rules: Rules) {
-        self.shard.drop_rewrite("The data are others now");
+        self.give_up_rewrite("The data are others now");
         let State::On(log) = &mut self.keeper.state else { return };
         if let Err(Fatal(why)) = log.write(rules, true) {
             die(&why);

@@ -123,7 +123,7 @@ impl Shard {
     /// Known at once: Sentinel has CONFIG REWRITE in the same transaction.
     fn configure_primary(&mut self, primary: ReplicaOf) {
         self.host.live.update(|conf| conf.replicaof = primary.clone());
-        self.conf = self.host.live.snapshot();
+        self.reconfigure();
     }
 
     /// From now on this shard copies that primary; `failover`: which is a replica yet, and is to become one.

@@ -7,6 +7,7 @@ use crate::session::Door;
 use crate::shard::mail::Mail;
 use crate::shard::replay::{End, Replay, Trouble};
 use crate::shard::snapshot::{FileOrder, FilePlan, Seal};
+use crate::shard::stream::Break;
 use crate::shard::tests::{Client, Rig};
 use crate::shard::{Input, Shard};
 use crate::slot::key_slot;
@@ -320,6 +321,10 @@ fn a_replayed_stream_is_the_same_data() {
 fn told(rig: &mut Rig, shard: usize) -> String {
     let mut bytes = Vec::new();
     rig.shards[shard].take_stream(&mut bytes);
+    shown(bytes)
+}
+
+fn shown(bytes: Vec<u8>) -> String {
     let text = String::from_utf8(bytes).unwrap();
     let mut out = String::new();
     for line in text.lines() {
@@ -376,7 +381,7 @@ fn units_and_databases() {
     rig.shards[0].stream.cut();
     rig.run(c, "SET a 2");
     let mut bytes = Vec::new();
-    let cut = rig.shards[0].take_stream(&mut bytes).unwrap();
+    let Some(Break::Cut(cut)) = rig.shards[0].take_stream(&mut bytes) else { panic!("it was cut") };
     assert!(
         bytes[..cut].ends_with(b"1\r\na\r\n$1\r\n1\r\n")
             && bytes[cut..].starts_with(b"*2\r\n$6\r\nSELECT\r\n")
@@ -384,6 +389,32 @@ fn units_and_databases() {
     rig.shards[0].set_propagating(false);
     rig.run(c, "SET a 2");
     assert_eq!(told(&mut rig, 0), "");
+}
+
+/// CONFIG SET appendonly no: the log ends right there. A transaction that says so is not in it.
+#[test]
+fn a_log_ends_where_it_is_turned_off() {
+    let off = "CONFIG SET appendonly no";
+    for (lines, want) in [
+        (&["SET a 1", off, "SET b 1"][..], "SELECT 0; SET a 1"),
+        (&["SET a 1", off, "CONFIG SET appendonly yes", "SET b 1"], "SELECT 0; SET a 1"),
+        (&["SET a 1", "MULTI", "SET b 1", off, "SET c 1", "EXEC"], "SELECT 0; SET a 1"),
+        (&["MULTI", off, "SET c 1", "EXEC", "SET d 1"], ""),
+        (&["SET a 1", off, "SELECT 1", "SET b 1", off], "SELECT 0; SET a 1"),
+    ] {
+        let (mut rig, c) = source(1);
+        rig.host.live.update(|conf| conf.appendonly = true);
+        lines.iter().for_each(|line| drop(rig.run(c, line)));
+        let mut bytes = Vec::new();
+        assert_eq!(rig.shards[0].take_stream(&mut bytes), Some(Break::End), "{lines:?}");
+        assert_eq!(shown(bytes), want, "{lines:?}");
+        assert!(!rig.shards[0].has_stream());
+        rig.shards[0].set_propagating(false);
+        rig.shards[0].set_propagating(true);
+        rig.run(c, "SELECT 0");
+        rig.run(c, "SET e 1");
+        assert_eq!(told(&mut rig, 0), "SELECT 0; SET e 1", "{lines:?}");
+    }
 }
 
 #[test]
@@ -618,6 +649,10 @@ impl History {
                 rig.run(client, &line);
             }
         };
+        // of the keys that chance knows it may leave hardly one
+        for n in 0..20 {
+            rig.run(client, &format!("RPUSH kept{n} a {n} {}", "x".repeat(20)));
+        }
         (0..300).for_each(|_| change(&mut rig));
         let mut history = History { base: Vec::new(), log: Vec::new(), marks: Vec::new() };
         let plan = FilePlan { temporary: "t".into(), target: "b".into(), sync_every: None, seal };
@@ -636,7 +671,8 @@ impl History {
     fn mark(&mut self, rig: &mut Rig, client: Client) {
         let mut bytes = Vec::new();
         match rig.shards[0].take_stream(&mut bytes) {
-            Some(cut) => self.log = bytes.split_off(cut),
+            Some(Break::Cut(cut)) => self.log = bytes.split_off(cut),
+            Some(Break::End) => panic!("nobody ended it"),
             None => self.log.append(&mut bytes),
         }
         self.marks.push((self.log.len(), rig.run(client, "DEBUG DIGEST")));
