@@ -19,20 +19,6 @@ const ONE: &str = "--cluster-enabled no --shards 1";
 /// For tests that kill a server and want all of its data: under everysec, a write may wait for a slow sync.
 const STRICT: &str = "--appendfsync always";
 
-fn check_aof(program: &str, host: &Host) {
-    let manifest = host.path("appendonly.aof.manifest");
-    let mut command = Command::new(program);
-    if program != "redis-check-aof" {
-        command.arg("--check-aof");
-    }
-    let output = run(command.arg(&manifest));
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("All AOF files and manifest are valid"),
-        "{program}: {said}"
-    );
-}
-
 #[test]
 fn redis_and_we_go_on_from_each_others_files() {
     let mut host = Host::new();
@@ -41,8 +27,8 @@ fn redis_and_we_go_on_from_each_others_files() {
     fill(&mut host.client(), 50);
     let want = host.digest();
     host.kill();
-    check_aof("redis-check-aof", &host);
-    check_aof(&shoal_bin().display().to_string(), &host);
+    host.check_logs("redis-check-aof");
+    host.check_logs(&shoal_bin().display().to_string());
 
     host.start(Path::new("redis-server"), "");
     assert_eq!(host.digest(), want);
@@ -68,7 +54,7 @@ fn redis_and_we_go_on_from_each_others_files() {
     let manifest = String::from_utf8(host.read("appendonly.aof.manifest")).expect("text");
     host.kill();
     assert_eq!(manifest.lines().count(), 2, "{manifest}");
-    check_aof("redis-check-aof", &host);
+    host.check_logs("redis-check-aof");
     host.start(Path::new("redis-server"), "");
     assert_eq!(host.digest(), want, "with our RDB base");
     host.end();
@@ -395,6 +381,70 @@ fn check_acked(host: &Host, acked: &Acked, grace: Duration, round: usize) {
     }
 }
 
+/// A log that goes on in another file, or begins anew, lets everybody go on who waited for the disk.
+#[test]
+fn a_rewrite_holds_no_writer_up() {
+    let mut host = Host::new();
+    host.shoal(&format!("{ONE} {STRICT}"));
+    let (stop, acked) = (Arc::new(AtomicBool::new(false)), Acked::default());
+    let writers = hammer(host.ports.base, &stop, &acked);
+    let written = || {
+        let acked = acked.lock().expect("no poison");
+        (0..writers.len())
+            .map(|n| {
+                acked.iter().filter(|(key, _)| key.starts_with(&format!("w{n}-"))).map(|(_, a)| a.0).sum()
+            })
+            .collect::<Vec<u64>>()
+    };
+    let mut client = host.client();
+    let lines = ["BGREWRITEAOF", "CONFIG SET appendonly no", "CONFIG SET appendonly yes"];
+    for line in lines.iter().cycle().take(12) {
+        let _ = client.cmd(line);
+        let done = wait_for(START, || {
+            client.cmd("INFO persistence").text().contains("aof_rewrite_in_progress:0").then_some(())
+        });
+        assert!(done.is_some(), "{line}: {}", read_log(&host.dir.0));
+        let before = written();
+        let goes_on = wait_for(START, || written().iter().zip(&before).all(|(n, b)| n > b).then_some(()));
+        assert!(goes_on.is_some(), "{line}: {before:?} {:?}", written());
+    }
+    stop.store(true, Ordering::Relaxed);
+    writers.into_iter().for_each(|w| w.join().expect("a writer"));
+}
+
+/// A log that was turned on speaks for its slots as the one before it did: what an older one of another shard
+/// says of a slot that it gave away counts no more.
+#[test]
+fn a_log_that_is_turned_on_speaks_for_its_slots() {
+    let mut host = Host::new();
+    host.shoal(&format!("--shards 2 {STRICT}"));
+    let mut client = host.client();
+    let mut first = Client::connect(host.ports.base + 1).expect("shard 0");
+    let id = first.cmd("CLUSTER MYID").text();
+    client.cmd("SET a 1");
+    let slot = client.cmd("CLUSTER KEYSLOT a").text();
+    assert_eq!(client.cmd(&format!("CLUSTER HANDOFF {slot} {id}")).text(), "OK");
+    assert_eq!(first.cmd("SET a 2").text(), "OK");
+    assert_eq!(client.cmd("CONFIG SET appendonly no").text(), "OK");
+    let off =
+        wait_for(START, || client.cmd("INFO persistence").text().contains("aof_enabled:0").then_some(()));
+    assert!(off.is_some());
+    // the one that gave the slot away can't begin anew
+    let pid = host.pid();
+    let in_the_way = host.dir.0.join(format!("temp-rewriteaof-bg-{pid}-{}.aof", host.ports.base + 2));
+    std::fs::create_dir(&in_the_way).expect("a folder");
+    assert_eq!(client.cmd("CONFIG SET appendonly yes").text(), "OK");
+    for words in ["rewrite finished successfully", "rewrite terminated with error"] {
+        let said = wait_for(START, || read_log(&host.dir.0).contains(words).then_some(()));
+        assert!(said.is_some(), "{words}: {}", read_log(&host.dir.0));
+    }
+    assert_eq!(first.cmd("SET a 3").text(), "OK");
+    host.kill();
+    std::fs::remove_dir(&in_the_way).expect("a folder");
+    host.shoal(&format!("--shards 2 {STRICT}"));
+    assert_eq!(host.client().cmd("GET a").text(), "3");
+}
+
 #[test]
 fn every_second_loses_at_most_a_second() {
     let rounds = if long() { 100 } else { 4 };
@@ -410,63 +460,4 @@ fn every_second_loses_at_most_a_second() {
         stop.store(true, Ordering::Relaxed);
         writers.into_iter().for_each(|w| w.join().expect("a writer"));
     }
-}
-
-/// The bound on the size of files of a running process: the disk is full, and has room again.
-fn allow_file_bytes(host: &Host, bytes: u64) {
-    let pid = host.child.as_ref().expect("it runs").id().to_string();
-    let done = run(Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]));
-    assert!(done.status.success(), "prlimit (util-linux): {}", String::from_utf8_lossy(&done.stderr));
-}
-
-#[test]
-fn a_full_disk_stops_writes_until_there_is_room() {
-    const FULL: &str = "MISCONF Errors writing to the AOF file: ";
-    let mut host = Host::new();
-    host.shoal(ONE);
-    let mut client = host.client();
-    client.cmd("SET before 1");
-    allow_file_bytes(&host, 16_384);
-    let value = "x".repeat(1000);
-    let refused = wait_for(START, || {
-        let reply = client.call(&["SET", "big", &value]).expect("a reply").text();
-        reply.starts_with(FULL).then_some(reply)
-    });
-    assert!(refused.is_some(), "writes go on though the disk is full");
-    assert_eq!(client.cmd("GET before").text(), "1");
-    assert!(client.cmd("PING").text().starts_with(FULL));
-    assert!(client.cmd("INFO persistence").text().contains("aof_last_write_status:err"));
-    allow_file_bytes(&host, 1 << 30);
-    let solved = wait_for(START, || (client.cmd("SET after 1").text() == "OK").then_some(()));
-    assert!(solved.is_some(), "{}", read_log(&host.dir.0));
-    assert!(read_log(&host.dir.0).contains("AOF write error looks solved, Redis can write again."));
-    let want = host.digest();
-    // a write may have waited for a sync
-    std::thread::sleep(Duration::from_millis(500));
-    let written = wait_for(START, || {
-        client.cmd("INFO persistence").text().contains("aof_buffer_length:0").then_some(())
-    });
-    assert!(written.is_some());
-    host.kill();
-    check_aof("redis-check-aof", &host);
-    host.shoal(ONE);
-    assert_eq!(host.digest(), want);
-
-    // under always there is no way back
-    host.kill();
-    host.shoal(&format!("{ONE} --appendfsync always"));
-    let mut client = host.client();
-    let want = host.digest();
-    allow_file_bytes(&host, 16_384);
-    let ended = wait_for(START, || client.call(&["SET", "big", &value]).is_err().then_some(()));
-    assert!(ended.is_some(), "it goes on though it can't keep its promise");
-    let said = read_log(&host.dir.0);
-    assert!(
-        said.contains("Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."),
-        "{said}"
-    );
-    host.kill();
-    host.shoal(ONE);
-    check_aof("redis-check-aof", &host);
-    assert_eq!(host.digest(), want);
 }

@@ -4,7 +4,6 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -362,69 +361,14 @@ fn a_base_with_too_many_databases_is_refused() {
     assert_eq!(client.cmd("GET a").text(), "1");
 }
 
-/// What a server says when it may write no new file in its directory, and when it may again.
-fn in_a_closed_directory(program: &Path, shape: &str) -> Vec<String> {
-    let mut host = Host::new();
-    // root may write everywhere: this one may not
-    let script = host.dir.0.join("start.sh");
-    let text = format!(
-        "#!/bin/sh\nif [ $(id -u) = 0 ]; then\n  exec setpriv --bounding-set=-dac_override,-dac_read_search {0} \"$@\"\nfi\n\
-         exec {0} \"$@\"\n",
-        program.display()
-    );
-    std::fs::write(&script, text).expect("a script");
-    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("its mode");
-    host.start(&script, &format!("{shape} {STRICT}"));
-    let mut client = host.client();
-    fill(&mut client, 5);
-    let folders = [host.dir.0.clone(), host.dir.0.join("appendonlydir")];
-    let allow = |mode: u32| {
-        folders
-            .iter()
-            .for_each(|f| std::fs::set_permissions(f, PermissionsExt::from_mode(mode)).expect("a mode"));
-    };
-    let mut said = Vec::new();
-    allow(0o555);
-    client.call(&["CONFIG", "SET", "save", "3600 1000000"]).expect("a reply");
-    said.push(client.cmd("SAVE").text());
-    let _ = client.cmd("BGSAVE");
-    see(&mut client, "rdb_bgsave_in_progress:0");
-    see(&mut client, "rdb_last_bgsave_status:err");
-    for line in ["SET a 1", "GET s1", "PING", "DEL s1"] {
-        said.push(client.cmd(line).text());
-    }
-    client.call(&["CONFIG", "SET", "save", ""]).expect("a reply");
-    said.push(client.cmd("SET b 1").text());
-    let _ = client.cmd("BGREWRITEAOF");
-    see_rewritten(&mut client);
-    see(&mut client, "aof_last_bgrewrite_status:err");
-    said.push(client.cmd("SET c 1").text());
-    allow(0o755);
-    client.call(&["CONFIG", "SET", "save", "3600 1000000"]).expect("a reply");
-    said.push(client.cmd("SAVE").text());
-    said.push(client.cmd("SET d 1").text());
-    let _ = client.cmd("BGREWRITEAOF");
-    see_rewritten(&mut client);
-    see(&mut client, "aof_last_bgrewrite_status:ok");
-    let want = host.digest();
-    host.kill();
-    host.start(program, shape);
-    assert_eq!(host.digest(), want);
-    said
-}
-
-#[test]
-fn a_directory_that_may_not_be_written_to() {
-    let want = in_a_closed_directory(redis(), "");
-    assert_eq!(in_a_closed_directory(&shoal_bin(), ONE), want);
-}
-
 /// SHUTDOWN while a replica lags: what is said, and that it ends when it is to end at once.
 fn ends(program: &Path, shape: &str) -> Vec<String> {
     let mut host = Host::new();
     let more = "--appendonly no --shutdown-timeout 30 --repl-diskless-sync-delay 0";
     host.start(program, &format!("{shape} {more}"));
     let (mut client, mut replica) = (host.client(), host.client());
+    // one that takes its payload from the socket: none is written to a file
+    replica.cmd("REPLCONF capa eof");
     replica.send(b"PSYNC ? -1\r\n").expect("sent");
     let waits = |client: &mut Client| {
         let told = wait_for(START, || {
@@ -445,7 +389,7 @@ fn ends(program: &Path, shape: &str) -> Vec<String> {
     said.push(asks.read().expect("a reply").text());
     said.push(writer.read().expect("a reply").text());
     said.push(client.cmd("SHUTDOWN ABORT").text());
-    let pid = host.child.as_ref().expect("it runs").id().to_string();
+    let pid = host.pid().to_string();
     assert!(run(Command::new("kill").args(["-TERM", &pid])).status.success());
     waits(&mut client);
     said.push(client.cmd("SHUTDOWN ABORT").text());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::ports::Ports;
-use super::server::{TempDir, read_log, shoal_bin, spawn};
+use super::server::{TempDir, read_log, run, shoal_bin, spawn};
 use super::wait_for;
 
 /// How long a server may take to come up, and to end.
@@ -103,6 +103,32 @@ impl Host {
 
     pub fn digest(&self) -> String {
         self.client().cmd("DEBUG DIGEST").text()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Has a checking tool look at every log.
+    pub fn check_logs(&self, program: &str) {
+        let folder = std::fs::read_dir(self.path("")).expect("the directory of logs");
+        let manifests: Vec<PathBuf> = folder
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|end| end == "manifest"))
+            .collect();
+        assert!(!manifests.is_empty());
+        for manifest in manifests {
+            let mut command = Command::new(program);
+            if program != "redis-check-aof" {
+                command.arg("--check-aof");
+            }
+            let output = run(command.arg(&manifest));
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && said.contains("All AOF files and manifest are valid"),
+                "{program}: {said}"
+            );
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
