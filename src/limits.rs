@@ -168,6 +168,12 @@ pub const BUS_HELD: usize = 16_384;
 pub const TICKS_A_SECOND: u64 = 10;
 /// Nodes that are drawn once a second, to ping the one of them that was silent longest.
 pub const PING_DRAWS: usize = 5;
+/// A Shoal host is pinged when it has not answered for this part of the node timeout, or this time if that is
+/// longer: the wait for what is lost begins so much later at most.
+pub const HOST_PINGS: u64 = 10;
+pub const HOST_PING_MS: u64 = 500;
+/// A host sends others so many such PINGs a second at most, and waits longer for each when there are more hosts.
+pub const HOST_PINGS_A_SECOND: u64 = 50;
 /// Other nodes that a PING tells of at least, when there are so many.
 pub const GOSSIP_MIN: usize = 3;
 /// A handshake may take the node timeout, and at least so long.
@@ -192,6 +198,9 @@ pub const ELECTION_MIN_MS: u64 = 2000;
 /// later for each replica with more data.
 pub const ELECTION_DELAY_MS: u64 = 500;
 pub const ELECTION_RANK_MS: u64 = 1000;
+/// Who has voted for a replica of a master does so again after two node timeouts, which it counts from the
+/// request: so much later it has heard of that.
+pub const ELECTION_REFUSED_MS: u64 = 100;
 /// Of masters that fail together not all are known at once: who asks for votes early waits so long after the
 /// last news.
 pub const ELECTION_SETTLE_MS: u64 = 30;

@@ -245,6 +245,7 @@ impl World {
         let Some(master) = old.local_node(l).master.map(|at| &old.nodes[at as usize]) else { return };
         let (master, sibling) = (master.id, master.local);
         if view.ranges(me).is_empty() {
+            self.machines[m].shoal_mut().expect("a host with nodes").reset[l] = true;
             return;
         }
         let failed = view.nodes.iter().any(|node| node.id == master && node.flags & flag::FAIL != 0);

@@ -2,9 +2,11 @@
 
 use super::machine::Body;
 use super::world::{Event, Place, World};
+use shoal::cluster::view::View;
 use shoal::shard::mail::{Mail, Tables};
 use shoal::slot::Slot;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 fn keys_in(tables: &Tables) -> Vec<String> {
     let keys = tables.iter().flatten().flat_map(|table| table.keys());
@@ -54,9 +56,9 @@ impl World {
     /// machine had before, with what was `given` to it, and has no more.
     pub fn watching_losses(&mut self, m: usize, l: usize, given: Vec<String>, act: impl FnOnce(&mut World)) {
         let host = self.machines[m].shoal_mut().expect("a host with shards");
-        let lost = &mut host.lost[l];
         // what a replica has is its master's, and was booked when it became one
-        let replica = host.views[l].local_node(l).is_replica();
+        let replica = !host.is_master(l);
+        let lost = &mut host.lost[l];
         if replica || self.slots.iter().all(|slot| !lost.contains(*slot)) {
             lost.clear();
         }
@@ -108,8 +110,7 @@ impl World {
             let slot = shoal::slot::key_slot(key.as_bytes());
             let holder = self.machines[m].shoal().and_then(|host| {
                 let holds = |l: &usize| host.keys(*l, &[slot]).contains(&key);
-                let mut masters =
-                    (0..host.shards.len()).filter(|l| host.views[*l].local_node(*l).is_master());
+                let mut masters = (0..host.shards.len()).filter(|l| host.is_master(*l));
                 let owner = host.views[0].local_owner(slot).map(usize::from);
                 masters.find(holds).or(owner)
             });
@@ -125,13 +126,27 @@ impl World {
         }
     }
 
+    /// SETSLOT is answered when it is in nodes.conf, not on the disk, as with Redis. Who forgets in a crash that
+    /// a slot was on its way serves it without those keys that had left: until somebody mends that, they are
+    /// there, and not found.
+    pub fn haunt_forgotten_moves(&self, old: &[Arc<View>], new: &[Arc<View>]) {
+        let moves = |view: &View, l, slot| view.migrating(l, slot).is_some();
+        for slot in self.slots.iter().copied() {
+            let mut nodes = old.iter().zip(new).enumerate();
+            if nodes.any(|(l, (old, new))| moves(old, l, slot) && !moves(new, l, slot)) {
+                let mut history = self.history.borrow_mut();
+                history.keys_in(slot).iter().for_each(|key| history.haunt(key));
+            }
+        }
+    }
+
     /// All keys that a machine holds as master.
     pub fn keys_of(&self, m: usize) -> Vec<String> {
         let (machine, life) = (&self.machines[m], self.machines[m].life);
         let mut keys: Vec<String> = match &machine.body {
             Body::Redis(node) => return node.keys(),
             Body::Shoal(host) => {
-                let masters = (0..host.shards.len()).filter(|l| host.views[*l].local_node(*l).is_master());
+                let masters = (0..host.shards.len()).filter(|l| host.is_master(*l));
                 masters.flat_map(|l| host.keys(l, &self.slots)).collect()
             }
         };

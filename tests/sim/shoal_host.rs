@@ -59,6 +59,9 @@ pub struct ShoalHost {
     rung: Vec<bool>,
     /// Slots that each shard has been told are lost, and is told next.
     pub lost: Vec<SlotSet>,
+    /// What a shard has is still what it copied, though its node is a master: it was reset, and its shard has
+    /// not heard of it.
+    pub reset: Vec<bool>,
     effects: Arc<Mutex<Vec<Effect>>>,
     answers: Arc<Mutex<Vec<(usize, Answered)>>>,
 }
@@ -121,6 +124,7 @@ impl ShoalHost {
             letters: (0..count).map(|_| Letters::default()).collect(),
             rung: vec![false; count],
             lost: vec![SlotSet::new(); count],
+            reset: vec![false; count],
             effects,
             answers: Arc::default(),
         };
@@ -194,6 +198,11 @@ impl ShoalHost {
         let (door, port) = if front { (Door::Front, FRONT) } else { (Door::Own, own_port(l)) };
         let client = self.shards[l].open(door, format!("{from}:50000"), format!("{to}:{port}"), 9, now);
         client.expect("room for a client")
+    }
+
+    /// Whether what a shard has is its node's own, and no copy.
+    pub fn is_master(&self, l: usize) -> bool {
+        self.views[l].local_node(l).is_master() && !self.reset[l]
     }
 
     /// The same with their values.

@@ -487,7 +487,9 @@ impl World {
                 let saved = conf::parse(text).expect("its own file");
                 let (config, ip) = (self.config_of(m), machine.ip.as_str());
                 let (shards, bare) = (host.count, host.shards.is_empty());
+                let old = host.views.clone();
                 let (host, disk) = ShoalHost::start(Start { config, ip, shards, bare, saved, seed, now_ms });
+                self.haunt_forgotten_moves(&old, &host.views);
                 self.machines[m].disk.text = Some(disk);
                 Body::Shoal(Box::new(host))
             }
@@ -570,6 +572,7 @@ impl World {
             return;
         }
         self.watching_losses(m, l, Vec::new(), |world| world.shard(m, l).letters(letters, now));
+        self.machines[m].shoal_mut().expect("a host").reset[l] = false;
         if !self.is_copy(m, l) {
             self.inherit(m, l);
         }

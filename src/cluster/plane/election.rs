@@ -27,13 +27,14 @@ impl Plane {
         }
         let timeout = (self.timeout() * 2).max(limits::ELECTION_MIN_MS);
         let (now, election) = (self.now, &self.locals[l].election);
-        if now > election.at + timeout * 2 {
+        if now > election.at + timeout {
             self.plan_election(l);
         }
         self.wait_for_rank(l);
+        self.wait_for_voters(l);
         let election = &self.locals[l].election;
         if election.asked_at == 0 && now < election.at && self.may_hurry(l) {
-            self.locals[l].election.at = now;
+            self.locals[l].election.at = now.max(self.refused_until(l));
         }
         let election = &self.locals[l].election;
         if now < election.at || now > election.at + timeout {
@@ -72,9 +73,7 @@ impl Plane {
     /// and later for those with older data.
     fn plan_election(&mut self, l: usize) {
         let rank = self.rank(l);
-        let delay = limits::ELECTION_DELAY_MS
-            + self.rng.below(limits::ELECTION_DELAY_MS)
-            + rank as u64 * limits::ELECTION_RANK_MS;
+        let delay = self.election_delay(rank);
         let manual = self.locals[l].manual.until != 0;
         let election = &mut self.locals[l].election;
         *election = super::local::Election { rank, at: self.now + delay, ..Default::default() };
@@ -89,6 +88,34 @@ impl Plane {
         );
         // so that the other replicas know our offset when they reckon their ranks
         self.broadcast_pong(l, true);
+    }
+
+    fn election_delay(&mut self, rank: usize) -> u64 {
+        let some = limits::ELECTION_DELAY_MS + self.rng.below(limits::ELECTION_DELAY_MS);
+        some + rank as u64 * limits::ELECTION_RANK_MS
+    }
+
+    /// Masters vote once in two node timeouts about the same master. Until then a request is in vain, and its
+    /// epoch and its time are spent; it is made when they may vote again.
+    fn wait_for_voters(&mut self, l: usize) {
+        let (refused, election) = (self.refused_until(l), &self.locals[l].election);
+        if election.asked_at == 0 && election.at < refused {
+            let manual = self.locals[l].manual.until != 0;
+            let delay = if manual { 0 } else { self.election_delay(self.locals[l].election.rank) };
+            self.locals[l].election.at = refused + delay;
+        }
+    }
+
+    /// Until when masters refuse a vote about a replica's master because they have voted about it: as far as is
+    /// known here, by what it has asked for itself, and by what the local masters did, as others will have done.
+    fn refused_until(&self, l: usize) -> u64 {
+        let local = &self.locals[l];
+        let Some(master) = self.me(l).master.map(|master| self.group(l)[master].id) else { return 0 };
+        let asked = local.asked.filter(|(about, _)| *about == master).map(|(_, at)| at);
+        let members = self.group(l).members.iter();
+        let voted = members.filter_map(|voter| self.locals[*voter].voted.get(&master).copied());
+        let last = voted.chain(asked).max();
+        last.map_or(0, |at| at + self.timeout() * 2 + limits::ELECTION_REFUSED_MS)
     }
 
     /// Replicas of the same master that have more data.
@@ -129,6 +156,8 @@ impl Plane {
         let election = &mut self.locals[l].election;
         (election.epoch, election.asked_at) = (epoch, self.now);
         election.votes.clear();
+        let master = self.me(l).master.map(|master| self.group(l)[master].id);
+        self.locals[l].asked = master.map(|id| (id, self.now));
         tracing::warn!("shard {l}: starting a failover election for epoch {epoch}.");
         self.out.want(Want::First);
         let mut header = self.header(l);
@@ -164,17 +193,23 @@ impl Plane {
         if let Some(way) = self.way(l, candidate)
             && self.grants(l, &request)
         {
-            self.send(l, &[way], &Message::AuthAck);
+            // the epoch says which request it answers
+            let header = Header { current_epoch: request.current_epoch, ..self.header(l) };
+            self.send_with(l, header, &[way], &Message::AuthAck);
         }
     }
 
     /// Whether a local master votes for this: once an epoch, for replicas of failed masters, not too
     /// often about the same one, and not for old claims. A vote is noted, and leaves after it is saved.
+    ///
+    /// Redis's masters vote for no epoch below the current one. Here it must only be above those that were
+    /// voted in: when a lost host's heirs stand together, news of a later one's epoch may come by somebody else
+    /// before an earlier one's request.
     fn grants(&mut self, voter: usize, request: &Request<'_>) -> bool {
         let (now, timeout) = (self.now, self.timeout());
         let (group, local) = (self.group(voter), &self.locals[voter]);
-        let current = group.current_epoch;
-        if !self.me(voter).counts() || request.current_epoch < current || local.last_vote_epoch == current {
+        let epoch = request.current_epoch;
+        if !self.me(voter).counts() || epoch <= local.last_vote_epoch {
             return false;
         }
         let candidate = &group[request.candidate];
@@ -193,9 +228,9 @@ impl Plane {
         if request.slots.iter().any(newer) {
             return false;
         }
-        tracing::warn!("shard {voter}: failover auth granted to {} for epoch {current}", candidate.name());
+        tracing::warn!("shard {voter}: failover auth granted to {} for epoch {epoch}", candidate.name());
         let local = &mut self.locals[voter];
-        local.last_vote_epoch = current;
+        local.last_vote_epoch = epoch;
         local.voted.retain(|_, at| now < *at + timeout * 2);
         local.voted.insert(id, now);
         self.out.want(Want::First);

@@ -220,7 +220,7 @@ impl Plane {
             return ends;
         }
         if peer.ping_sent == 0 {
-            return node.pong_received + timeout / 2 + 1;
+            return node.pong_received + self.ping_after(l, key) + 1;
         }
         let heard = peer.ping_sent.max(node.data_received);
         let suspected = match node.has(flag::PFAIL | flag::FAIL) {
@@ -229,6 +229,18 @@ impl Plane {
         };
         let broken = (heard + timeout / 2).max(self.links[&link].created + timeout) + 1;
         suspected.min(broken)
+    }
+
+    /// How long after its last answer a node is pinged: half the node timeout, as Redis has it. A Shoal host, for
+    /// which one PING does for all its nodes, is asked more often, because the wait begins with the PING.
+    fn ping_after(&self, l: usize, key: Key) -> u64 {
+        let half = self.timeout() / 2;
+        if self.carrier(l, key).is_none() {
+            return half;
+        }
+        let hosts = self.group(l).trunks.len() as u64;
+        let soon = (self.timeout() / limits::HOST_PINGS).max(limits::HOST_PING_MS);
+        soon.max(hosts * 1000 / limits::HOST_PINGS_A_SECOND).min(half)
     }
 
     /// How long a node may stay in handshake.
@@ -273,7 +285,7 @@ impl Plane {
         let ping_sent = node.peers[l].ping_sent;
         let silent = now - ping_sent.max(node.data_received).min(now);
         if ping_sent == 0 {
-            if now > node.pong_received + timeout / 2 && !self.sibling_asks(l, key) {
+            if now > node.pong_received + self.ping_after(l, key) && !self.sibling_asks(l, key) {
                 self.ping(l, key);
             }
             return;

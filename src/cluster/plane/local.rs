@@ -23,6 +23,8 @@ pub struct Local {
     pub last_vote_epoch: u64,
     /// When it last voted for a replica of each master.
     pub voted: BTreeMap<NodeId, u64>,
+    /// Whose place it last asked for votes to take, and when.
+    pub asked: Option<(NodeId, u64)>,
     /// Slots on their way to others, and from others.
     pub migrating: BTreeMap<Slot, Key>,
     pub importing: BTreeMap<Slot, Key>,
@@ -63,6 +65,7 @@ impl Local {
             fresh: true,
             last_vote_epoch: 0,
             voted: BTreeMap::new(),
+            asked: None,
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
             taken: BTreeMap::new(),

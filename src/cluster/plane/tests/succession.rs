@@ -3,6 +3,8 @@
 use super::joining::created;
 use super::net::{Net, TIMEOUT};
 use crate::cluster::plane::Heartbeat;
+use crate::cluster::wire::kind;
+use crate::limits;
 use std::collections::BTreeSet;
 
 /// A host, and a shard of it.
@@ -38,9 +40,9 @@ fn with_replicas(seed: u64, (shares, masters, hosts): Shape) -> Net {
     net
 }
 
-/// Whether every slot is served, and none by whom was lost.
+/// Whether every slot is served, and none by whom was lost with host 0.
 fn replaced(net: &Net, lost: &[String]) -> bool {
-    net.shards().into_iter().all(|(h, l)| {
+    net.shards().into_iter().filter(|(h, _)| *h != 0).all(|(h, l)| {
         let view = net.view(h, l);
         let mut masters =
             view.nodes.iter().filter(|node| node.is_master() && lost.contains(&node.id().to_owned()));
@@ -48,7 +50,23 @@ fn replaced(net: &Net, lost: &[String]) -> bool {
     })
 }
 
+/// The process ends, or it is there and nobody hears of it, as one that is stopped or cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Killed,
+    Silent,
+}
+
+fn lose(net: &mut Net, loss: Loss) {
+    let others: Vec<usize> = (1..net.hosts.len()).collect();
+    match loss {
+        Loss::Killed => net.kill(0),
+        Loss::Silent => net.part(&[0], &others),
+    }
+}
+
 /// Masters fail over within the node timeout and a tick or two for each step: nobody waits for what can't come.
+/// The end of a process breaks its links; silence is noticed by a PING, and those go out so often.
 #[test]
 fn nobody_waits_longer_than_he_must() {
     let lone: &[&[Place]] = &[&[(0, 0)]];
@@ -66,11 +84,14 @@ fn nobody_waits_longer_than_he_must() {
         ((true, &[1, 2, 2], rivals), 600),
     ];
     for (n, (shape, late)) in cases.into_iter().enumerate() {
-        for seed in 0..3 {
+        for (seed, loss) in (0..6).zip([Loss::Killed, Loss::Silent].into_iter().cycle()) {
+            let ping = if loss == Loss::Silent { TIMEOUT / 2 } else { 0 };
             let mut net = with_replicas(300 + 10 * n as u64 + seed, shape);
             let lost: Vec<String> = (0..shape.1[0]).map(|l| net.id(0, l)).collect();
-            net.kill(0);
-            let what = format!("case {n}, seed {seed}: replaced");
+            net.run(37 * seed);
+            lose(&mut net, loss);
+            let late = late + ping;
+            let what = format!("case {n}, seed {seed}, {loss:?}: replaced");
             net.until(TIMEOUT + late, &what, |net| replaced(net, &lost));
             let view = net.view(1, 0);
             let epochs: BTreeSet<u64> =
@@ -78,6 +99,61 @@ fn nobody_waits_longer_than_he_must() {
             let masters = view.nodes.iter().filter(|node| node.is_master() && !node.failed()).count();
             assert_eq!(epochs.len(), masters, "{what}: each has its own epoch\n{}", net.show());
         }
+    }
+}
+
+/// With a longer node timeout, too, little is added to it: Shoal hosts are pinged often enough.
+#[test]
+fn silence_is_noticed_in_time() {
+    let timeout: u64 = 5000;
+    for seed in 0..5 {
+        let mut net = with_replicas(480 + seed, (true, &[2, 2, 2], &[&[(0, 0), (0, 1)]]));
+        (0..net.hosts.len()).for_each(|h| net.configure(h, |conf| conf.cluster_node_timeout = timeout));
+        let lost: Vec<String> = (0..2).map(|l| net.id(0, l)).collect();
+        net.run(timeout + 170 * seed);
+        lose(&mut net, Loss::Silent);
+        net.until(timeout + limits::HOST_PING_MS + 500, "replaced", |net| replaced(net, &lost));
+    }
+}
+
+/// Masters that have voted refuse to do so again about the same master for two node timeouts. Who is lost once
+/// more in that time is replaced as soon as they may.
+#[test]
+fn who_was_refused_asks_again_when_he_may() {
+    for (seed, loss) in (0..6).zip([Loss::Killed, Loss::Silent].into_iter().cycle()) {
+        let mut net = with_replicas(500 + seed, (true, &[1, 1, 1], &[&[(0, 0)]]));
+        let lost = [net.id(0, 0)];
+        net.hosts[0].beats[0] = Some(Heartbeat { offset: 100, ..Heartbeat::default() });
+        net.kill(0);
+        net.until(TIMEOUT + 500, "replaced", |net| replaced(net, &lost));
+        let voted = net.now;
+        net.restart(0);
+        net.until(TIMEOUT, "a replica", |net| net.view(3, 0).nodes.iter().all(|node| !node.failed()));
+        net.ok(0, 0, "failover");
+        let back = |net: &Net| {
+            net.shards().iter().all(|(h, l)| net.view(*h, *l).owner(0).is_some_and(|n| n.id() == lost[0]))
+        };
+        net.until(TIMEOUT / 2, "back in its place", back);
+        lose(&mut net, loss);
+        assert!(net.now + TIMEOUT < voted + 2 * TIMEOUT, "lost again in time");
+        let may = voted + 2 * TIMEOUT + limits::ELECTION_REFUSED_MS;
+        net.until(may + 200 - net.now, "replaced again", |net| replaced(net, &lost));
+    }
+}
+
+/// Votes that were cast and never came bind their voters; then the same replica asks again.
+#[test]
+fn an_election_in_vain_is_repeated_in_time() {
+    for seed in 0..4 {
+        let mut net = with_replicas(520 + seed, (seed % 2 == 0, &[1, 1, 1], &[&[(0, 0)]]));
+        let lost = [net.id(0, 0)];
+        net.lost.insert(kind::AUTH_ACK);
+        net.kill(0);
+        net.run(TIMEOUT + 600);
+        assert!(!replaced(&net, &lost), "without votes");
+        net.lost.clear();
+        let again = 2 * TIMEOUT + limits::ELECTION_REFUSED_MS;
+        net.until(again, "replaced", |net| replaced(net, &lost));
     }
 }
 
