@@ -266,6 +266,8 @@ pub const AOF_NOTE: usize = 1024;
 pub const AOF_READ: usize = 1024 * 1024;
 /// What a log keeps of the buffer that a turn has filled: several turns of many clients with long pipelines.
 pub const AOF_KEEP: usize = 1024 * 1024;
+/// Seconds between two lines of the log about how far a load or a snapshot is.
+pub const PROGRESS_S: u64 = 5;
 /// Seconds for which a write may wait for a sync, and between two log lines about failing writes.
 pub const AOF_POSTPONE_S: u64 = 2;
 pub const AOF_ERROR_LOG_S: u64 = 30;

@@ -195,14 +195,21 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     let at_work = start_cores(&host, &cores, (doors, unix, bus), &events, &mut rng)?;
     watch_signals(events)?;
     let loads = data::begin(&host, &at_work)?;
+    // who is served finds it said that the host serves
+    let ready = || announce(&conf, &cores, &ports, &at_work.views);
+    if !loads {
+        ready();
+    }
     at_work.threads.iter().for_each(Running::go);
     outside::publish(&host);
     host.registers.process.startup_memory.store(crate::metrics::used_memory() as u64, Ordering::Relaxed);
-    let code = match !loads || data::wait(&host, &at_work, &inbox)? {
-        true => {
-            announce(&conf, &cores, &ports, &at_work.views);
-            ending::wait(&inbox, &log, &host, &at_work)
-        }
+    let serves = !loads || data::wait(&host, &at_work, &inbox)?;
+    if loads && serves {
+        ready();
+        at_work.shared.cleared.fetch_add(1, Ordering::Release);
+    }
+    let code = match serves {
+        true => ending::wait(&inbox, &log, &host, &at_work),
         false => ExitCode::SUCCESS,
     };
     if let Some(plane) = at_work.plane {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::client::Client;
 use common::host::{Host, START, fill};
-use common::server::{read_log, run, shoal_bin};
+use common::server::{read_log, shoal_bin};
 use common::{long, wait_for};
 
 const ONE: &str = "--cluster-enabled no --shards 1";

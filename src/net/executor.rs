@@ -12,6 +12,7 @@
 
 mod keep;
 mod mail;
+mod progress;
 mod rewrite;
 
 use super::baton::{Baton, Owner};
@@ -61,7 +62,7 @@ pub struct Shared {
     /// How many shards have read their logs, and how many write them since.
     pub loaded: AtomicUsize,
     pub settled: AtomicUsize,
-    /// ... and have deleted the logs that are in these by now.
+    /// ... and have deleted the logs that are in these by now; and one more when the host has said that it serves.
     pub cleared: AtomicUsize,
 }
 

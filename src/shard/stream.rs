@@ -108,8 +108,10 @@ impl Stream {
 
     /// What comes from here on belongs into no log. A unit is in it as a whole, or not.
     pub(super) fn end_log(&mut self) {
-        let at = self.unit.as_ref().map_or(self.bytes.len(), |unit| unit.multi);
-        self.notes.push((at, Note::End));
+        if self.logged {
+            let at = self.unit.as_ref().map_or(self.bytes.len(), |unit| unit.multi);
+            self.notes.push((at, Note::End));
+        }
     }
 
     /// What replicas have not been given.

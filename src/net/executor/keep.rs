@@ -4,6 +4,7 @@
 //! outputs of the turn are set aside until the sync is done. The core goes on with other turns
 //! meanwhile, whose outputs wait too, for the next sync or, when they wrote nothing, for this one.
 
+use super::progress::Progress;
 use super::rewrite::Patience;
 use super::{Core, Event};
 use crate::config::types::AppendFsync;
@@ -54,6 +55,8 @@ pub(super) struct Keeper {
     pub(super) rewrites_as_rdb: bool,
     /// Logs that were begun since the start.
     logs: u64,
+    pub(super) reading: Progress,
+    pub(super) writing: Progress,
 }
 
 /// How far the host is, when our own log is open.
@@ -234,15 +237,16 @@ impl Core {
             }
             state => self.keeper.state = state,
         }
+        self.tell_loading();
         self.open_gate();
     }
 
     /// Nobody serves before all have in their own logs what there was, and logs of shards that are no more
     /// are gone: were they read once more, it would be beside what was written since.
     fn open_gate(&mut self) {
-        let all = |count: &AtomicUsize| count.load(Ordering::Acquire) == self.backlog.len();
+        let (shards, count) = (self.shards_of_host(), |count: &AtomicUsize| count.load(Ordering::Acquire));
         match self.keeper.gate {
-            Gate::Settled if all(&self.shared.settled) => {
+            Gate::Settled if count(&self.shared.settled) == shards => {
                 for files in std::mem::take(&mut self.keeper.foreign) {
                     tracing::info!(
                         "Removing the log {}: its keys are in the logs of this host's shards",
@@ -253,14 +257,12 @@ impl Core {
                 }
                 self.shared.cleared.fetch_add(1, Ordering::Release);
                 self.keeper.gate = Gate::Cleared;
+                let _ = self.events.send(Event::Loaded(Ok(Tally::default())));
             }
-            Gate::Cleared if all(&self.shared.cleared) => {
+            Gate::Cleared if count(&self.shared.cleared) == shards + 1 => {
                 self.keeper.gate = Gate::Open;
                 self.shard.end_loading(clock::now());
                 self.metrics.loading.on.set(0);
-                if self.conf.appendonly {
-                    let _ = self.events.send(Event::Loaded(Ok(Tally::default())));
-                }
             }
             _ => {}
         }
@@ -595,6 +597,7 @@ impl Core {
             _ => {}
         }
         self.tick_rewrite(rules);
+        self.tell_snapshot();
     }
 
     /// CONFIG SET appendonly no, and the end: what was taken in is brought to the disk.

@@ -106,14 +106,13 @@ mod tests {
 
     #[test]
     fn claims_are_read_back() {
-        let cases: [(Word, &[(Slot, Slot)], &str); 5] = [
-            (Word::Has, &[(0, 8191), (9000, 9000)], "#SLOTS:+0-8191,9000"),
+        for (word, ranges, line) in [
+            (Word::Has, &[(0, 8191), (9000, 9000)][..], "#SLOTS:+0-8191,9000"),
             (Word::Gave((5, 2)), &[(7, 7)], "#SLOTS:-7@5.2"),
             (Word::Takes, &[(7, 7), (9, 11)], "#SLOTS:~7,9-11"),
             (Word::Begins, &[(7, 7)], "#SLOTS:~7!"),
             (Word::Ends, &[(7, 7)], "#SLOTS:~7."),
-        ];
-        for (word, ranges, line) in cases {
+        ] {
             let mut out = Vec::new();
             write(&mut out, word, ranges);
             assert_eq!(out, [line, "\r\n"].concat().as_bytes());

@@ -410,6 +410,8 @@ fn a_log_ends_where_it_is_turned_off() {
         assert_eq!(shown(bytes), want, "{lines:?}");
         assert!(!rig.shards[0].has_stream());
         rig.shards[0].set_propagating(false);
+        ["CONFIG SET appendonly yes", off].iter().for_each(|line| drop(rig.run(c, line)));
+        assert!(!rig.shards[0].has_stream(), "there is none to end");
         rig.shards[0].set_propagating(true);
         rig.run(c, "SELECT 0");
         rig.run(c, "SET e 1");

@@ -170,7 +170,7 @@ impl Scene {
         let there = read(&mut copy, reader, &self.tag);
         let reader = self.readers[self.post.owner(self.slot)];
         let here = read(&mut self.post, reader, &self.tag);
-        for (here, there) in here.iter().zip(&there).filter(|(here, there)| here != there) {
+        if let Some((here, there)) = here.iter().zip(&there).find(|(here, there)| here != there) {
             let words = [here, there].map(|text| text.split(' ').collect::<Vec<_>>());
             let only = |a: usize, b: usize| -> Vec<&str> {
                 words[a].iter().filter(|word| !words[b].contains(word)).copied().take(20).collect()
