@@ -1,8 +1,9 @@
 //! Keys that move between two nodes, Shoal's beside redis-server's in one run.
 //!
-//! `cargo bench --bench moves` prints two tables: how long redis-cli takes to reshard slots full of small
-//! keys, and what other clients of both nodes wait while one MIGRATE carries a large hash. `-- --only
-//! reshard` or `hash` measures one of them; `--help` tells the rest.
+//! `cargo bench --bench moves` prints three tables: how long redis-cli takes to create a cluster, and to reshard
+//! slots full of small keys, by the clock and in CPU time of the servers; and what other clients of both nodes
+//! wait while one MIGRATE carries a large hash. `-- --only create`, `reshard` or `hash` measures one of them,
+//! `-- --only reshard --keys 0 --slots 4000` slots without keys; `--help` tells the rest.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -33,10 +34,10 @@ struct Args {
     /// Fields of the large hash
     #[arg(long, default_value_t = 10_000_000)]
     fields: usize,
-    /// How often each reshard is measured; the median counts
+    /// How often each is measured by the clock; the medians count
     #[arg(long, default_value_t = 1)]
     turns: usize,
-    /// `reshard` or `hash`
+    /// `create`, `reshard` or `hash`
     #[arg(long)]
     only: Option<String>,
     /// What cargo bench passes on
@@ -122,8 +123,65 @@ fn tags(slots: u16) -> Vec<String> {
     tags
 }
 
-/// Seconds that a reshard takes.
-fn reshard(kind: &'static str, args: &Args, pipeline: usize) -> f64 {
+/// What something took: seconds by the clock, and of CPU time of the servers.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    clock: f64,
+    cpu: f64,
+}
+
+impl Spent {
+    fn on(nodes: &[Member], work: impl FnOnce()) -> Spent {
+        let cpu = || nodes.iter().map(|node| cpu_of(node.pid())).sum::<f64>();
+        let (start, before) = (Instant::now(), cpu());
+        work();
+        Spent { clock: start.elapsed().as_secs_f64(), cpu: cpu() - before }
+    }
+
+    /// For each kind of server, the medians of some turns.
+    fn medians(turns: usize, mut measure: impl FnMut(&'static str) -> Spent) -> [Spent; 2] {
+        let mut all = KINDS.map(|_| Vec::new());
+        for _ in 0..turns {
+            KINDS.iter().zip(&mut all).for_each(|(kind, all)| all.push(measure(kind)));
+        }
+        let median = |all: &[Spent], of: fn(&Spent) -> f64| {
+            let mut all: Vec<f64> = all.iter().map(of).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        all.map(|all| Spent { clock: median(&all, |s| s.clock), cpu: median(&all, |s| s.cpu) })
+    }
+}
+
+/// Seconds for which a process's threads have had a core.
+fn cpu_of(pid: u32) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    let ran = |thread: std::fs::DirEntry| -> Option<u64> {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    threads.filter_map(|thread| ran(thread.ok()?)).sum::<u64>() as f64 / 1e9
+}
+
+/// What it takes to make a cluster of three nodes.
+fn create(kind: &'static str) -> Spent {
+    let ports = Ports::take();
+    let node = |i: u16| {
+        let port = (ports.base + i).to_string();
+        Member::start(
+            kind,
+            vec![ports.base + i],
+            &["--cluster-enabled", "yes", "--port", &port, "--save", ""],
+        )
+    };
+    let nodes: Vec<Member> = (0..3).map(node).collect();
+    let addresses: Vec<String> = nodes.iter().map(|node| at(node.ports[0])).collect();
+    let words: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    Spent::on(&nodes, || drop(cli(&[&["create"], &words[..], &["--cluster-yes"]].concat())))
+}
+
+/// What a reshard takes.
+fn reshard(kind: &'static str, args: &Args, pipeline: usize) -> Spent {
     let pair = Pair::start(kind);
     let [from, to] = pair.ports();
     let tags = tags(args.slots);
@@ -134,23 +192,13 @@ fn reshard(kind: &'static str, args: &Args, pipeline: usize) -> f64 {
     send_all(from, (0..args.keys).map(set));
     let ids = [ask(from, "CLUSTER MYID"), ask(to, "CLUSTER MYID")];
     let (slots, pipeline) = (args.slots.to_string(), pipeline.to_string());
-    let start = Instant::now();
-    cli(&[
-        "reshard",
-        &at(from),
-        "--cluster-from",
-        &ids[0],
-        "--cluster-to",
-        &ids[1],
-        "--cluster-slots",
-        &slots,
-        "--cluster-pipeline",
-        &pipeline,
-        "--cluster-yes",
-    ]);
-    let seconds = start.elapsed().as_secs_f64();
+    let any = at(from);
+    let how =
+        ["reshard", &any, "--cluster-from", &ids[0], "--cluster-to", &ids[1], "--cluster-slots", &slots];
+    let more = ["--cluster-pipeline", &pipeline, "--cluster-yes"];
+    let spent = Spent::on(&pair.nodes, || drop(cli(&[&how[..], &more[..]].concat())));
     assert_eq!([ask(from, "DBSIZE"), ask(to, "DBSIZE")], ["0".to_string(), args.keys.to_string()]);
-    seconds
+    spent
 }
 
 /// A client that asks for a key without a pause; how long its longest wait was, in ms.
@@ -238,23 +286,29 @@ fn hash(kind: &'static str, fields: usize) -> Moved {
 fn main() {
     let args = Args::parse();
     let wants = |what: &str| args.only.as_deref().is_none_or(|only| only == what);
+    if wants("create") {
+        println!("| | redis-server s | shoal s | redis-server CPU s | shoal CPU s |");
+        println!("|---|---:|---:|---:|---:|");
+        let [redis, shoal] = Spent::medians(args.turns, create);
+        let Spent { clock, cpu } = redis;
+        println!("| create | {clock:.2} | {:.2} | {cpu:.2} | {:.2} |\n", shoal.clock, shoal.cpu);
+    }
     if wants("reshard") {
+        println!("{} slots with {} keys\n", args.slots, args.keys);
         println!(
-            "| keys in a MIGRATE | redis-server s | shoal s | redis-server keys/s | shoal keys/s | ratio |"
+            "| keys in a MIGRATE | redis-server s | shoal s | redis-server keys/s | shoal keys/s | ratio | \
+             redis-server CPU s | shoal CPU s | ratio |"
         );
-        println!("|---:|---:|---:|---:|---:|---:|");
+        println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
         for &pipeline in &args.pipeline {
-            let mut times = KINDS.map(|_| Vec::new());
-            for _ in 0..args.turns {
-                KINDS.iter().zip(&mut times).for_each(|(kind, t)| t.push(reshard(kind, &args, pipeline)));
-            }
-            let [redis, shoal] = times.map(|mut t| {
-                t.sort_by(f64::total_cmp);
-                t[t.len() / 2]
-            });
-            let rate = |seconds: f64| args.keys as f64 / seconds;
-            let (r, s) = (rate(redis), rate(shoal));
-            println!("| {pipeline} | {redis:.1} | {shoal:.1} | {r:.0} | {s:.0} | {:.2}x |", redis / shoal);
+            let [redis, shoal] = Spent::medians(args.turns, |kind| reshard(kind, &args, pipeline));
+            let [r, s] = [redis, shoal].map(|spent| args.keys as f64 / spent.clock);
+            let times = format!("{:.1} | {:.1} | {r:.0} | {s:.0}", redis.clock, shoal.clock);
+            let ratios = [redis.clock / shoal.clock, redis.cpu / shoal.cpu];
+            println!(
+                "| {pipeline} | {times} | {:.2}x | {:.2} | {:.2} | {:.2}x |",
+                ratios[0], redis.cpu, shoal.cpu, ratios[1]
+            );
         }
         println!();
     }

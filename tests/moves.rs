@@ -8,6 +8,7 @@ use common::load::Load;
 use common::members::{Member, agree, ask, at, cli, cli_says, create, see};
 use common::ports::Ports;
 use common::resp::Reply;
+use common::server::TempDir;
 use std::time::Duration;
 
 fn client(port: u16) -> Client {
@@ -315,8 +316,6 @@ fn tag_in(slots: std::ops::Range<u16>) -> String {
     (0..).map(|n| format!("x{n}")).find(|tag| slots.contains(&keyslot(tag))).expect("tags abound")
 }
 
-/// Open slots, as far as redis-cli needs no MULTI of a Shoal node for them: it does where no node owns a
-/// slot or several claim it, and where a Shoal node has most of a slot's keys and others have some.
 #[test]
 fn fix_closes_open_slots() {
     let ports = Ports::take();
@@ -348,6 +347,101 @@ fn fix_closes_open_slots() {
         .iter_mut()
         .filter_map(|node| Some(node.cmd(&format!("GET {{{key}}}")).text()).filter(|v| v == "a"));
     assert_eq!(found.count(), 1);
+}
+
+/// Three nodes: of redis-server, of Shoal, and of both.
+const TRIOS: [[&str; 3]; 3] = [["redis-server"; 3], ["shoal"; 3], ["shoal", "redis-server", "shoal"]];
+
+fn trio(kinds: [&str; 3], ports: &Ports) -> Vec<Member> {
+    let start = |(i, kind)| match kind {
+        "shoal" => Member::single(ports.base + i),
+        _ => Member::redis(ports.base + i),
+    };
+    let nodes: Vec<Member> = (0..).zip(kinds).map(start).collect();
+    let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
+    create(&all);
+    agree(&all, 3);
+    nodes
+}
+
+/// How many nodes have this value for the key.
+fn holders(all: &[u16], key: &str, value: &str) -> usize {
+    all.iter().filter(|port| ask(**port, &format!("GET {key}")) == value).count()
+}
+
+/// Slots that nobody has, with keys of theirs at a node and without.
+#[test]
+fn fix_covers_slots() {
+    for kinds in TRIOS {
+        let ports = Ports::take();
+        let nodes = trio(kinds, &ports);
+        let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
+        let (tag, empty) = (tag_in(0..1000), keyslot(&tag_in(1000..2000)));
+        let bare = keyslot(&tag);
+        assert_eq!(ask(all[0], &format!("SET {{{tag}}} kept")), "OK", "{kinds:?}");
+        for port in &all {
+            assert_eq!(ask(*port, &format!("CLUSTER DELSLOTS {bare} {empty}")), "OK", "{kinds:?}");
+        }
+        fix(all[2], &[]);
+        agree(&all, 3);
+        all_well(&all);
+        fix(all[1], &["--cluster-search-multiple-owners"]);
+        well(all[0]);
+        assert_eq!(holders(&all, &format!("{{{tag}}}"), "kept"), 1, "{kinds:?}");
+    }
+}
+
+/// A master is gone for good: told so, redis-cli gives its slots to the others.
+#[test]
+fn fix_does_without_a_master_that_is_gone() {
+    for kinds in TRIOS {
+        let ports = Ports::take();
+        let mut nodes = trio(kinds, &ports);
+        let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
+        let tag = tag_in(0..5000);
+        assert_eq!(ask(all[0], &format!("SET {{{tag}}} kept")), "OK", "{kinds:?}");
+        nodes[2].kill();
+        see(all[0], "CLUSTER INFO", "that it is gone", |text| text.contains("state:fail"));
+        fix(all[0], &["--cluster-fix-with-unreachable-masters"]);
+        for port in &all[..2] {
+            see(*port, "CLUSTER INFO", "a cluster that is well", |text| {
+                text.contains("state:ok") && text.contains("slots_ok:16384")
+            });
+        }
+        assert_eq!(holders(&all[..2], &format!("{{{tag}}}"), "kept"), 1, "{kinds:?}");
+    }
+}
+
+/// A backup has a file of each node's keys, and which slots those are of.
+#[test]
+fn backup_takes_every_key() {
+    for kinds in TRIOS {
+        let ports = Ports::take();
+        let nodes = trio(kinds, &ports);
+        let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
+        for (i, port) in all.iter().enumerate() {
+            let tag = tag_in(i as u16 * 5461 + 10..i as u16 * 5461 + 5000);
+            (0..10).for_each(|n| assert_eq!(ask(*port, &format!("SET {{{tag}}}{n} {n}")), "OK", "{kinds:?}"));
+        }
+        let dir = TempDir::new();
+        let said = cli(&["backup", &at(all[1]), &dir.0.display().to_string()]);
+        assert!(said.contains("Backup created into"), "{said}");
+        let plan = std::fs::read_to_string(dir.0.join("nodes.json")).expect("who has which slots");
+        assert_eq!(plan.matches("\"slots\"").count(), 3, "{plan}");
+        let mut keys = 0;
+        for file in std::fs::read_dir(&dir.0).expect("the backup").map(|entry| entry.expect("a file").path())
+        {
+            if file.extension().is_some_and(|extension| extension == "rdb") {
+                let checked =
+                    std::process::Command::new("redis-check-rdb").arg(&file).output().expect("it runs");
+                let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+                assert!(checked.status.success(), "{text}");
+                let read = text.lines().find_map(|line| line.strip_suffix(" keys read")).expect("a count");
+                keys += read.rsplit(' ').next().and_then(|n| n.parse::<usize>().ok()).expect("a number");
+            }
+        }
+        assert_eq!(keys, 30, "{kinds:?}");
+    }
 }
 
 /// Which slots are open is in nodes.conf no later than this.

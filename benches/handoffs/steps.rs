@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 const STEP: Duration = Duration::from_millis(1);
 /// Commands in a turn that fills the slot, and in the first turn after a handoff.
 const TURN: u64 = 64;
+/// How often the same handoffs are made. What stands still for milliseconds without a cause of ours does not do
+/// so at the same one each time.
+const REPLAYS: usize = 3;
 const STEPS: [&str; 4] = [
     "the giver takes the view up, and packs",
     "the receiver takes it up",
@@ -136,28 +139,37 @@ pub fn run(args: &Args) -> Result<(), String> {
         }
         pair.turn(pair.owner(slot), &commands);
     }
-    let mut times: [Vec<Duration>; STEPS.len()] = Default::default();
-    for n in 0..args.handoffs() as u64 {
+    let handoffs = args.handoffs();
+    let mut times: [Vec<Vec<Duration>>; STEPS.len()] = [const { Vec::new() }; STEPS.len()];
+    times.iter_mut().for_each(|times| times.resize(handoffs, Vec::new()));
+    for n in (0..REPLAYS).flat_map(|_| 0..handoffs) {
         let mut commands = Vec::new();
         (0..TURN).for_each(|i| {
-            put(&mut commands, &["GET", &format!("{TAG}:{}", (n * 7919 + i * 104_729) % keys)])
+            put(&mut commands, &["GET", &format!("{TAG}:{}", (n as u64 * 7919 + i * 104_729) % keys)])
         });
         let steps = pair.hand_over(slot, &commands);
-        times.iter_mut().zip(steps).for_each(|(times, step)| times.push(step));
+        times.iter_mut().zip(steps).for_each(|(times, step)| times[n].push(step));
     }
     println!(
-        "A slot with {} keys of {VALUE} bytes handed over {} times between two shards in one thread\n",
-        thousands(keys as f64),
-        args.handoffs()
+        "A slot with {} keys of {VALUE} bytes handed over {handoffs} times between two shards in one thread, and \
+         all of that {REPLAYS} times\n",
+        thousands(keys as f64)
     );
-    println!("| step | median us | longest us |");
-    println!("|---|---:|---:|");
+    println!("| step | median us | longest us | longest in every replay us |");
+    println!("|---|---:|---:|---:|");
     let mut longest = Duration::ZERO;
-    for (name, mut times) in STEPS.iter().zip(times) {
-        times.sort_unstable();
-        let last = times[times.len() - 1];
-        longest = longest.max(times[times.len() / 2]);
-        println!("| {name} | {:.1} | {:.1} |", us(times[times.len() / 2]), us(last));
+    for (name, times) in STEPS.iter().zip(times) {
+        let again =
+            times.iter().filter_map(|replays| replays.iter().min()).max().copied().unwrap_or_default();
+        let mut all = times.concat();
+        all.sort_unstable();
+        longest = longest.max(again);
+        println!(
+            "| {name} | {:.1} | {:.1} | {:.1} |",
+            us(all[all.len() / 2]),
+            us(all[all.len() - 1]),
+            us(again)
+        );
     }
     println!();
     match args.check && longest > STEP {
