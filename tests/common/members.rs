@@ -67,8 +67,9 @@ impl Member {
         command.args(["--bind", "127.0.0.1", "--cluster-node-timeout", NODE_TIMEOUT_MS]).args(&self.args);
         self.child = Some(spawn(command.arg("--dir").arg(&self.dir.0), &self.dir.0));
         let up = || {
-            let answers = |port: &u16| Client::connect(*port).ok()?.call(&["PING"]).ok();
-            self.ports.iter().all(|port| answers(port).is_some()).then_some(())
+            let says = |port: &u16| Some(Client::connect(*port).ok()?.call(&["PING"]).ok()?.text());
+            let is_up = |port: &u16| says(port).is_some_and(|text| !text.starts_with("LOADING"));
+            self.ports.iter().all(is_up).then_some(())
         };
         assert!(wait_for(PATIENCE, up).is_some(), "it does not start:\n{}", read_log(&self.dir.0));
     }
