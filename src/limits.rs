@@ -281,8 +281,10 @@ pub const STREAM_UNWRITTEN: usize = 64 * 1024;
 pub const REPL_CHUNK: usize = 16 * 1024;
 /// Bytes that are given to a replica's socket at once.
 pub const REPL_WINDOW: usize = 256 * 1024;
-/// Keys of a slot that is handed to a sibling are named so many at a time to replicas, which drop them.
+/// Keys of a slot that is handed to a sibling are named so many at a time to replicas, which drop them, and so
+/// many in a turn.
 pub const PARTING: usize = 64;
+pub const PARTING_STEP: usize = 1024;
 /// How often replication looks at its clock.
 pub const REPL_SECOND_MS: u64 = 1000;
 /// Longest line of a primary's answers.

@@ -6,7 +6,7 @@
 //! - What it gives is packed into a [`Parcel`] and mailed before anything that follows. A slot on loan
 //!   goes when it is back, one with a key on its way by MIGRATE when that has arrived; one of which a
 //!   snapshot of ours is owed something counts as lent until that is written, which comes before the rest
-//!   of the walk. What it brings along is told to the receiver's log and replicas while that serves it:
+//!   of the walk, and one whose keys are too many to be named to our replicas at once until they are. What it brings along is told to the receiver's log and replicas while that serves it:
 //!   see `landing`.
 //! - What it gets counts as lent until the parcel is there: commands that need it wait.
 //! - A client with commands on their way to siblings waits until they are answered ([`Hold::Order`]), for
@@ -42,8 +42,8 @@ pub(super) struct Handoffs {
     /// Commands of ours that no sibling has answered, and how many of them are of an older era.
     pub(super) unanswered: usize,
     old: usize,
-    /// Slots that go to a sibling when they are back from a loan, no key of theirs is on its way, and our
-    /// snapshot has got what it is owed of them.
+    /// Slots that go to a sibling when they are back from a loan, no key of theirs is on its way, our
+    /// snapshot has got what it is owed of them, and our replicas know.
     leaving: HashMap<Slot, usize>,
     /// Those of them that the snapshot is owed, in the order in which they are written.
     owed: VecDeque<Slot>,
@@ -110,6 +110,7 @@ impl Shard {
         self.handoffs.era = handoff.era;
         self.handoffs.old = self.handoffs.unanswered;
         self.order_clients();
+        self.make_room_for_parting();
         for m in handoff.moves.iter().filter(|m| m.from == me) {
             self.handoffs.gave.resize(self.at.shards, 0);
             self.handoffs.gave[m.to] = handoff.era;
@@ -167,7 +168,6 @@ impl Shard {
     /// Takes out all that this shard keeps by slot.
     fn pack(&mut self, slots: Vec<Slot>) -> Box<Parcel> {
         assert!(!slots.iter().any(|s| self.ks.owes(*s)), "who gets a slot can't pay our snapshot");
-        self.part_with(&slots);
         let tables = self.take_tables(&slots);
         // the log speaks for them up to here: what a loan changed while they were ours no more is in it
         slots.iter().for_each(|slot| self.claim(false, &[(*slot, *slot)]));
@@ -238,15 +238,19 @@ impl Shard {
         self.note_settled();
     }
 
-    /// Whether a slot that leaves can go now: it is here, none of its keys is on its way, and our snapshot
-    /// is owed nothing of it. If only that is missing, the snapshot writes it next.
+    /// Whether a slot that leaves can go now: it is here, none of its keys is on its way, our snapshot is owed
+    /// nothing of it, and replicas have heard that its keys are gone. If only these are missing, the snapshot
+    /// writes it next, and then they hear it.
     fn may_go(&mut self, slot: Slot) -> bool {
-        let is_bound = self.is_lent(slot) || self.moves.holds_slot(slot) || self.landings.has(slot);
-        let owes = !is_bound && self.ks.owes(slot);
-        if owes {
-            self.keep_until_written(slot);
+        if self.is_lent(slot) || self.moves.holds_slot(slot) || self.landings.has(slot) {
+            return false;
         }
-        !is_bound && !owes
+        if self.ks.owes(slot) {
+            self.forget_parting(slot);
+            self.keep_until_written(slot);
+            return false;
+        }
+        self.is_parted_with(slot)
     }
 
     /// Slots that are a sibling's by now go to it, if nothing keeps them here any more.

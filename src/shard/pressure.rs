@@ -236,7 +236,7 @@ impl Shard {
         self.chores
     }
 
-    /// Goes on with expiry, eviction, a snapshot and what leaves for other hosts, a bounded step of each.
+    /// Goes on with expiry, eviction, a snapshot and what leaves for others, a bounded step of each.
     pub fn chores(&mut self, now: Now) {
         self.begin(now);
         self.chores = false;
@@ -249,6 +249,7 @@ impl Shard {
             self.landing_step();
         }
         self.snapshot_step();
+        self.parting_step();
         self.go_on_applying();
         self.resume_clients();
         self.end_turn();

@@ -4,6 +4,7 @@
 //!   each turn, as soon as a replica ever came. A shard without replicas pays one check a turn.
 //! - `sync` is their full synchronization: a snapshot whose chunks go to sockets.
 //! - `follow` is about the primary that this shard copies, `load` its payload, `apply` its stream.
+//! - `parting` tells replicas of slots that leave for a sibling.
 //! - `failover` hands the role over to a replica; in a cluster the plane does, see `member`.
 //! - `restart` is what a file keeps of the stream, so that nobody needs a payload after a restart.
 //!
@@ -15,6 +16,7 @@ mod failover;
 mod follow;
 mod load;
 mod member;
+mod parting;
 mod restart;
 mod serve;
 mod sync;
@@ -65,6 +67,7 @@ pub(super) struct Replication {
     /// A manual failover of the cluster holds this shard until then, in ms.
     still_until_ms: Option<u64>,
     readers: Vec<u32>,
+    pub(in crate::shard) parting: parting::Parting,
 }
 
 impl Replication {
@@ -86,6 +89,7 @@ impl Replication {
             spool: None,
             still_until_ms: None,
             readers: Vec::new(),
+            parting: parting::Parting::default(),
         }
     }
 

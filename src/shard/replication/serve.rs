@@ -2,15 +2,13 @@
 
 use super::Waiter;
 use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX};
-use crate::limits::{PARTING, REPL_WINDOW};
-use crate::persist::aof::encode;
+use crate::limits::REPL_WINDOW;
 use crate::repl::conf::{Said, Wrong};
 use crate::repl::history::{Id, Refusal};
 use crate::resp::Args;
 use crate::session::{Door, Hold};
 use crate::shard::Shard;
 use crate::shard::mail::Ticket;
-use crate::slot::Slot;
 use crate::util::num::parse_i64;
 
 const GETACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
@@ -179,32 +177,6 @@ impl Shard {
     pub(in crate::shard) fn feed_replicas_only(&mut self, bytes: &[u8]) {
         self.repl.primary.feed(bytes);
         self.pump_readers();
-    }
-
-    /// Slots go to a sibling with all that is in them: replicas hear that it is gone. The log does not: it has
-    /// given them away as they are, and whoever starts from it may have to begin there.
-    pub(in crate::shard) fn part_with(&mut self, slots: &[Slot]) {
-        if !self.repl.is_fed() {
-            return;
-        }
-        self.feed_replicas();
-        let mut gone = Vec::new();
-        for (n, db) in self.ks.iter_mut().enumerate() {
-            let mut selected = false;
-            for slot in slots {
-                for names in db.keys_in_slot(*slot, db.slot_len(*slot)).chunks(PARTING) {
-                    if !std::mem::replace(&mut selected, true) {
-                        encode::select(&mut gone, n);
-                    }
-                    let words: Vec<&[u8]> = [&b"UNLINK"[..]].iter().chain(names).copied().collect();
-                    encode::command(&mut gone, words);
-                }
-            }
-        }
-        if !gone.is_empty() {
-            self.feed_replicas_only(&gone);
-            self.stream.reselect();
-        }
     }
 
     /// Gives those who read the stream what they have not got.

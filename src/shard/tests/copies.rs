@@ -3,7 +3,7 @@
 use super::Client;
 use super::handoff::{Post, tag};
 use crate::cluster::plane::Source;
-use crate::limits::PARTING;
+use crate::limits::{PARTING, PARTING_STEP};
 use crate::session::Door;
 use crate::shard::moving::{LinkEvent, LinkOrder};
 use crate::shard::plane::Letters;
@@ -57,6 +57,54 @@ fn replicas_hear_of_slots_that_go_to_a_sibling() {
         }
         assert!(said.iter().all(|said| said.starts_with("*2\r\n$6\r\nSELECT")), "{said:?}");
     }
+}
+
+/// A slot with more keys than a step may name: a bounded number of them in each turn, the slot goes behind the last,
+/// and only who needs it waits.
+#[test]
+fn a_full_slot_is_named_in_steps() {
+    let mut post = Post::new(2);
+    post.rig.shards[0].host.live.update(|conf| conf.repl_diskless_sync_delay = 0);
+    let (tag, slot) = tag(0);
+    let (a, b) = (post.owner(slot), 1 - post.owner(slot));
+    let own = post.rig.connect(a, Door::Own);
+    let [near, far] = [a, b].map(|shard| post.rig.connect(shard, Door::Front));
+    let names: Vec<String> = (0..3 * PARTING_STEP).map(|i| format!("{tag}key{i}")).collect();
+    for name in &names {
+        // replicas have what is past its time, too
+        assert_eq!(post.run(own, &format!("SET {name} v PX 10")), "+OK\r\n");
+    }
+    let elsewhere = (1..).map(super::handoff::tag).find(|(_, s)| post.owner(*s) == a && *s != slot);
+    let elsewhere = elsewhere.expect("one of many").0;
+    let copy = replica(&mut post, a);
+    post.by_hand = true;
+    post.rig.shards[a].host.active_expire.store(false, std::sync::atomic::Ordering::Relaxed);
+    post.rig.pass_ms(20);
+    post.hand_off(&[(slot, b)]);
+    assert!(post.learn(a) && post.learn(b));
+    for client in [near, far] {
+        post.send(client, format!("SET {tag}new 1\r\n").as_bytes());
+    }
+    let (mut said, mut steps) = (String::new(), 0);
+    while !post.deliver(a, b) {
+        assert!(post.rig.shards[a].has_chores(), "the slot goes some time");
+        post.rig.shards[a].chores(post.rig.now);
+        post.collect();
+        let more = post.rig.output(copy);
+        let named = more.matches(&format!("{tag}key")).count();
+        assert!((1..=PARTING_STEP + PARTING).contains(&named), "{named} keys in a step");
+        steps += 1;
+        said += &more;
+        post.send(own, format!("SET {elsewhere} {steps}\r\n").as_bytes());
+        assert_eq!(post.rig.output(own), "+OK\r\n");
+        said += &post.rig.output(copy);
+    }
+    assert!((3..8).contains(&steps), "{steps} steps");
+    let told = |name: &&String| said.matches(&format!("{name}\r\n")).count() == 1;
+    assert_eq!(names.iter().filter(told).count(), names.len());
+    post.by_hand = false;
+    post.settle();
+    assert_eq!([near, far].map(|client| post.rig.output(client)), ["+OK\r\n", "+OK\r\n"]);
 }
 
 /// A key with this tag's slot as a shard holds it itself.
