@@ -5,7 +5,7 @@ mod common;
 
 use common::client::Client;
 use common::load::Load;
-use common::members::{Member, agree, ask, at, cli, cli_says, create, see};
+use common::members::{Member, agree, ask, at, cli, cli_says, cli_tries, create, see};
 use common::ports::Ports;
 use common::resp::Reply;
 use common::server::TempDir;
@@ -352,11 +352,8 @@ fn fix_closes_open_slots() {
 /// Three nodes: of redis-server, of Shoal, and of both.
 const TRIOS: [[&str; 3]; 3] = [["redis-server"; 3], ["shoal"; 3], ["shoal", "redis-server", "shoal"]];
 
-fn trio(kinds: [&str; 3], ports: &Ports) -> Vec<Member> {
-    let start = |(i, kind)| match kind {
-        "shoal" => Member::single(ports.base + i),
-        _ => Member::redis(ports.base + i),
-    };
+fn trio(kinds: [&'static str; 3], ports: &Ports, more: &[&str]) -> Vec<Member> {
+    let start = |(i, kind)| Member::node(kind, ports.base + i, &[&["--save", ""], more].concat());
     let nodes: Vec<Member> = (0..).zip(kinds).map(start).collect();
     let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
     create(&all);
@@ -374,7 +371,7 @@ fn holders(all: &[u16], key: &str, value: &str) -> usize {
 fn fix_covers_slots() {
     for kinds in TRIOS {
         let ports = Ports::take();
-        let nodes = trio(kinds, &ports);
+        let nodes = trio(kinds, &ports, &[]);
         let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
         let (tag, empty) = (tag_in(0..1000), keyslot(&tag_in(1000..2000)));
         let bare = keyslot(&tag);
@@ -396,7 +393,7 @@ fn fix_covers_slots() {
 fn fix_does_without_a_master_that_is_gone() {
     for kinds in TRIOS {
         let ports = Ports::take();
-        let mut nodes = trio(kinds, &ports);
+        let mut nodes = trio(kinds, &ports, &[]);
         let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
         let tag = tag_in(0..5000);
         assert_eq!(ask(all[0], &format!("SET {{{tag}}} kept")), "OK", "{kinds:?}");
@@ -412,12 +409,61 @@ fn fix_does_without_a_master_that_is_gone() {
     }
 }
 
+/// A slot that two masters claim becomes that one's which has more keys of it. Where the other has keys as well, a
+/// redis-server does not let them go, and fix fails; Shoal does, and all come together.
+#[test]
+fn fix_settles_whose_a_slot_is() {
+    // the two don't hear of each other's claims before redis-cli has seen both
+    const PING: &str = "0";
+    const NOTHING: &str = "-1";
+    for kinds in TRIOS {
+        let ports = Ports::take();
+        let nodes =
+            trio(kinds, &ports, &["--enable-debug-command", "yes", "--cluster-node-timeout", "15000"]);
+        let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
+        let drop_packets = |kind: &str| {
+            let line = format!("DEBUG DROP-CLUSTER-PACKET-FILTER {kind}");
+            all.iter().for_each(|port| assert_eq!(ask(*port, &line), "OK", "{kinds:?}"));
+        };
+        for (i, [first, second]) in [[5, 0], [5, 2], [2, 5]].into_iter().enumerate() {
+            let tag = tag_in(i as u16 * 1000..i as u16 * 1000 + 1000);
+            let slot = keyslot(&tag);
+            let set = |port: u16, keys: std::ops::Range<i64>| {
+                keys.for_each(|n| assert_eq!(ask(port, &format!("SET {{{tag}}}{n} {n}")), "OK", "{kinds:?}"));
+            };
+            set(all[0], 0..first);
+            drop_packets(PING);
+            for line in [format!("CLUSTER DELSLOTS {slot}"), format!("CLUSTER ADDSLOTS {slot}")] {
+                assert_eq!(ask(all[2], &line), "OK", "{kinds:?}");
+            }
+            set(all[2], first..first + second);
+            let how = ["fix", &at(all[1]), "--cluster-yes", "--cluster-search-multiple-owners"];
+            let (mended, said) = cli_tries(&how, "yes\n");
+            drop_packets(NOTHING);
+            assert_eq!(mended, second == 0 || kinds[2] == "shoal", "{kinds:?}, {first} and {second}: {said}");
+            agree(&all, 3);
+            let count = |port: &u16| client(*port).cmd(&format!("CLUSTER COUNTKEYSINSLOT {slot}")).int();
+            let mut counts: Vec<i64> = all.iter().map(count).collect();
+            if !mended {
+                assert_eq!(counts, [first, 0, second], "{kinds:?}");
+                break;
+            }
+            let owner = if first > second { 0 } else { 2 };
+            assert!(
+                (0..first + second).all(|n| ask(all[owner], &format!("GET {{{tag}}}{n}")) == n.to_string())
+            );
+            counts.sort();
+            assert_eq!(counts, [0, 0, first + second], "{kinds:?}");
+        }
+    }
+}
+
 /// A backup has a file of each node's keys, and which slots those are of.
 #[test]
 fn backup_takes_every_key() {
     for kinds in TRIOS {
         let ports = Ports::take();
-        let nodes = trio(kinds, &ports);
+        let nodes = trio(kinds, &ports, &[]);
         let all: Vec<u16> = nodes.iter().map(|node| node.ports[0]).collect();
         for (i, port) in all.iter().enumerate() {
             let tag = tag_in(i as u16 * 5461 + 10..i as u16 * 5461 + 5000);

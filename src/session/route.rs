@@ -35,7 +35,9 @@ pub struct Visitor<'a> {
 }
 
 impl Visitor<'_> {
-    /// MIGRATE carries keys over in an open slot, wherever they are.
+    /// MIGRATE carries keys over in an open slot, wherever they are; and what a master still has of a slot that
+    /// is another's, where Redis says MOVED and nothing but DEL by hand would help: so redis-cli's fix can bring
+    /// together what two owners of a slot have.
     fn moves_keys(&self) -> bool {
         matches!(self.spec.run, Run::Above(Verb::Migrate))
     }
@@ -60,12 +62,13 @@ pub enum Verdict {
     Ask(usize),
     /// Its keys belong to more than one shard, or to more slots than one where that is refused.
     Crossing,
-    /// The slot is on its way to or from this shard: [`open`] decides by which of the keys are here.
+    /// The slot is on its way to or from this shard, or keys of it were left here: [`open`] decides by which
+    /// of the keys are here.
     Open(Slot),
     Refused(ErrReply),
 }
 
-/// Which keys of a command are there. Those in slots that are not open count as here.
+/// Which keys of a command are there. Those in slots of this node that are not open count as here.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Found {
     pub here: usize,
@@ -110,9 +113,15 @@ fn elsewhere(at: Place, view: &View, who: Visitor<'_>, slot: Slot) -> Verdict {
             Verdict::Open(slot)
         }
         Some(shard) if !own => Verdict::Sibling(shard as usize),
+        _ if own && who.moves_keys() && at.copies.is_none() => Verdict::Open(slot),
         _ if own && is_copied(at, view, who, slot) => Verdict::Here,
-        _ => Verdict::Refused(redirection("MOVED", slot, view.endpoint(node, who.local_ip), node)),
+        _ => moved(view, who, slot),
     }
+}
+
+fn moved(view: &View, who: Visitor<'_>, slot: Slot) -> Verdict {
+    let Some(node) = view.owner(slot) else { return Verdict::Refused(UNBOUND) };
+    Verdict::Refused(redirection("MOVED", slot, view.endpoint(node, who.local_ip), node))
 }
 
 /// Whether this shard holds a replica of the slot, and may be read by this client.
@@ -135,11 +144,14 @@ fn is_down(at: Place, view: &View, who: Visitor<'_>) -> Option<ErrReply> {
 /// Where a command for the open slot `slot` runs, now that its keys were looked for. Channels stay
 /// where they are until the slot has moved.
 pub fn open(at: Place, view: &View, who: Visitor<'_>, slot: Slot, found: Found) -> Verdict {
+    let ours = view.owner_index(slot) == view.local_index(at.me);
+    if who.moves_keys() && found.here == 0 && !ours && view.importing(at.me, slot).is_none() {
+        return moved(view, who, slot);
+    }
     if who.moves_keys() || who.names_channels() {
         return Verdict::Here;
     }
     // a mark that is left from when the slot was ours means nothing while it is another's
-    let ours = view.owner_index(slot) == view.local_index(at.me);
     match view.migrating(at.me, slot).filter(|_| ours) {
         _ if found.missing == 0 => Verdict::Here,
         Some(_) if found.here > 0 => Verdict::Refused(UNSTABLE),
@@ -374,6 +386,9 @@ mod tests {
             (asked, 302, none(1), Here),
             (who(Door::Own, "migrate", None), 300, none(1), Here),
             (who(Door::Front, "migrate", None), 300, none(1), moved()),
+            (who(Door::Own, "migrate", None), 301, some, Here),
+            (who(Door::Own, "migrate", None), 301, none(1), refused("MOVED 301 10.0.0.3:7003")),
+            (who(Door::Front, "migrate", None), 301, all(1), refused("MOVED 301 10.0.0.3:7003")),
             (channels(Door::Own), 300, none(1), moved()),
             (front, 300, all(1), moved()),
             (front, 100, all(1), Sibling(1)),

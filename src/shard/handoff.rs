@@ -253,6 +253,11 @@ impl Shard {
         self.is_parted_with(slot)
     }
 
+    /// Whether a slot is a sibling's by now, but has not gone yet.
+    pub(super) fn is_leaving(&self, slot: Slot) -> bool {
+        self.handoffs.leaving.contains_key(&slot)
+    }
+
     /// Slots that are a sibling's by now go to it, if nothing keeps them here any more.
     pub(super) fn give_freed(&mut self) {
         if self.handoffs.leaving.is_empty() {

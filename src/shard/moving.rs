@@ -545,14 +545,17 @@ impl Shard {
     fn start_late(&mut self, asker: Asker, args: Args<'_>, db: usize) {
         let spec = table::find(args).expect("it was found when it came");
         let verdict = match &asker {
-            Asker::Sibling { .. } => self.address(spec, args, false),
+            Asker::Sibling { .. } => self.reroute(spec, args, false),
             Asker::Own(t) => match self.clients.get_same(t.client, t.generation) {
-                Some(_) => self.route_away(t.client, spec, args, None),
-                None => self.address(spec, args, false),
+                Some(_) => match self.route_away(t.client, spec, args, None) {
+                    Verdict::Open(slot) => self.route_open(t.client, spec, args, slot, None),
+                    verdict => verdict,
+                },
+                None => self.reroute(spec, args, false),
             },
         };
         match (verdict, asker) {
-            (Verdict::Here | Verdict::Open(_), asker) => self.start_move(asker, args, db),
+            (Verdict::Here, asker) => self.start_move(asker, args, db),
             (Verdict::Refused(error), asker) => self.conclude(asker, Err(error)),
             (_, Asker::Sibling { from, batch }) => self.send_back_alone(from, batch, None),
             (_, Asker::Own(ticket)) => {

@@ -288,11 +288,16 @@ impl Shard {
         route::open(self.at, &self.view, visitor(session, spec, before), slot, found)
     }
 
-    /// Which keys of a command are here. Only open slots may lack keys.
+    /// Which keys of a command are here. Only open slots, and those of others, may lack keys.
     fn look_for(&self, spec: &Spec, args: Args<'_>) -> Found {
         let keys = table::keys_of(spec, args);
         let keys: Vec<&[u8]> = keys.iter().map(|k| args.at(k.index)).collect();
-        look_for_keys(self.at.me, &self.view, (self.ks.db(0), &self.clock), &keys)
+        let found = look_for_keys(self.at.me, &self.view, (self.ks.db(0), &self.clock), &keys);
+        // what is still here of a slot that goes to a sibling goes with it
+        match keys.iter().any(|key| self.is_leaving(key_slot(key))) {
+            true => Found { here: 0, missing: keys.len(), ..found },
+            false => found,
+        }
     }
 
     /// Where a sibling's command belongs by our view: a slot may have moved on while the command was on
@@ -355,12 +360,13 @@ impl Shard {
     }
 }
 
-/// Which of some keys are with shard `me`. Only open slots may lack keys.
+/// Which of some keys are with shard `me`. Only open slots, and those of others, may lack keys.
 pub(super) fn look_for_keys(me: usize, view: &View, (db, clock): (&Db, &Clock), keys: &[&[u8]]) -> Found {
     let is_here = |key: &[u8]| {
         let key = db.key(key);
+        let strange = view.owner_index(key.slot) != view.local_index(me);
         let open = view.migrating(me, key.slot).or(view.importing(me, key.slot)).is_some();
-        !open || db.peek(&key, clock).is_some()
+        !(open || strange) || db.peek(&key, clock).is_some()
     };
     let here = keys.iter().filter(|key| is_here(key)).count();
     let several = keys.iter().any(|key| *key != keys[0]);

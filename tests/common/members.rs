@@ -41,17 +41,18 @@ impl Member {
 
     /// A classic node: one shard, and `port` its own.
     pub fn single(port: u16) -> Member {
-        let text = port.to_string();
-        Member::start("shoal", vec![port], &["--cluster-enabled", "yes", "--port", &text])
+        Member::node("shoal", port, &[])
     }
 
     pub fn redis(port: u16) -> Member {
+        Member::node("redis-server", port, &["--save", ""])
+    }
+
+    /// A classic node of either kind.
+    pub fn node(program: &'static str, port: u16, more: &[&str]) -> Member {
         let text = port.to_string();
-        Member::start(
-            "redis-server",
-            vec![port],
-            &["--cluster-enabled", "yes", "--port", &text, "--save", ""],
-        )
+        let args = ["--cluster-enabled", "yes", "--port", &text];
+        Member::start(program, vec![port], &[&args[..], more].concat())
     }
 
     pub fn launch(&mut self) {
@@ -126,6 +127,13 @@ pub fn cli(args: &[&str]) -> String {
 
 /// As [`cli`], with `input` for what it asks.
 pub fn cli_says(args: &[&str], input: &str) -> String {
+    let (succeeded, text) = cli_tries(args, input);
+    assert!(succeeded, "redis-cli --cluster {args:?}: {text}");
+    text
+}
+
+/// As [`cli_says`]; whether it succeeded.
+pub fn cli_tries(args: &[&str], input: &str) -> (bool, String) {
     let mut command = Command::new("redis-cli");
     command.arg("--cluster").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("redis-cli starts");
@@ -135,8 +143,7 @@ pub fn cli_says(args: &[&str], input: &str) -> String {
     drop(stdin);
     let output = child.wait_with_output().expect("redis-cli ends");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "redis-cli --cluster {args:?}: {text}");
-    text
+    (output.status.success(), text)
 }
 
 pub fn at(port: u16) -> String {

@@ -340,6 +340,29 @@ fn the_front_door_during_a_move() {
     rig.ask(own, "GET {b}1", "$3|new|");
 }
 
+/// What a master still has of a slot that is another's can be sent there, by its own port.
+#[test]
+fn what_is_left_of_a_slot_leaves() {
+    let mut rig = Rig::new(2, true);
+    let [own, front] = [Door::Own, Door::Front].map(|door| rig.connect(0, door));
+    let slot = key_slot(b"b");
+    rig.ask(own, "SET b 1", "+OK|");
+    let old = rig.shards[0].view.clone();
+    let mut nodes = old.nodes.clone();
+    nodes.truncate(2);
+    nodes.push(Node { ip: "10.0.0.9".into(), port: 7000, id: [b'f'; 40], ..Node::default() });
+    rig.show(View::new(old.version + 1, 3, nodes, |s| if s == slot { 2 } else { old.owner_index(s) }));
+    let moved = format!("-MOVED {slot} 10.0.0.9:7000|");
+    rig.ask(own, "GET b", &moved);
+    rig.ask(own, &format!("{MIGRATE} {{b}}2 0 1000"), &moved);
+    rig.ask(front, &format!("{MIGRATE} b 0 1000"), &moved);
+    rig.ask(own, &format!("{MIGRATE} \"\" 0 1000 KEYS {{b}}2 b"), "");
+    let link = rig.opened(0);
+    assert_eq!(rig.restores(0), 1);
+    rig.hear(0, link, b"+OK\r\n+OK\r\n");
+    assert_eq!((rig.output(own).as_str(), rig.shards[0].ks.db(0).len()), ("+OK\r\n", 0));
+}
+
 /// A command that was on its way to the owner when the slot went is not executed there.
 #[test]
 fn a_command_that_comes_too_late_is_sent_on() {

@@ -57,7 +57,7 @@ impl Case {
         view
     }
 
-    /// What Redis says.
+    /// What Redis says; but MIGRATE of what a master still has of a slot that is another's.
     fn told(&self, nodes: &[Node]) -> Verdict {
         let to = |word, node: NodeIndex| {
             let node = &nodes[node as usize];
@@ -103,7 +103,8 @@ impl Case {
         if (self.readonly || channel) && !writes && self.copies == Some(self.owner) {
             return Verdict::Here;
         }
-        if self.owner == ME { Verdict::Here } else { to("MOVED", self.owner) }
+        let leftover = self.kind == Kind::Migrate && self.found.here > 0 && self.copies.is_none();
+        if self.owner == ME || leftover { Verdict::Here } else { to("MOVED", self.owner) }
     }
 }
 
