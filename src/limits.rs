@@ -247,6 +247,9 @@ pub const MIGRATE_LINE: usize = 1023;
 /// Connections to targets that are kept for the next MIGRATE, and for how long, as in Redis.
 pub const MIGRATE_LINKS: usize = 64;
 pub const MIGRATE_LINK_MS: u64 = 10_000;
+/// A payload above so many bytes is read by RESTORE in steps, so many bytes in a turn.
+pub const RESTORE_WHOLE: usize = 128 * 1024;
+pub const RESTORE_STEP: usize = 64 * 1024;
 /// What a turn tells of slots that are landing: steps of their tables, and bytes. A value above so many is
 /// told over several turns.
 pub const LANDING_VISITS: usize = 128;

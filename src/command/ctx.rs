@@ -5,11 +5,12 @@ use super::host::Host;
 use super::rdb::Place;
 use crate::cluster::view::{NodeId, View};
 use crate::config::Config;
+use crate::persist;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::store::{Clock, Key, Keyspace};
 use crate::util::rng::Rng;
-use crate::value::{Limits, Text};
+use crate::value::{Limits, Object, Text};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -183,6 +184,8 @@ pub struct Effects {
     pub aside: Option<Aside>,
     /// Long requests of this batch, which are one command each.
     pub long: Vec<Bytes>,
+    /// What the payload of the RESTORE that runs comes to, if it was read before.
+    pub read: Option<Result<Object, persist::Error>>,
 }
 
 /// What a command asks of its shard beside changes to the data.

@@ -6,6 +6,7 @@ use super::error::{Error, Stop};
 use super::input::Input;
 use super::read::Building;
 use super::write::{Encoder, Writing, kind_of};
+use crate::limits::RDB_STEP;
 use crate::value::{Limits, Object, ValueRef};
 
 const CHECKSUM: usize = 8;
@@ -57,20 +58,73 @@ pub fn dump(value: ValueRef<'_>, encoder: &mut Encoder, out: &mut Vec<u8>) {
 /// The value of a payload. Collections become flat or not as `limits` say. As in Redis, what stands
 /// between the value and the footer does not matter.
 pub fn restore(payload: &[u8], limits: &Limits) -> Result<Object, Error> {
-    let body = payload.len().checked_sub(FOOTER).ok_or(Error::Frame)?;
-    let (summed, crc) = payload.split_last_chunk::<CHECKSUM>().ok_or(Error::Frame)?;
-    let version = u16::from_le_bytes([summed[body], summed[body + 1]]);
-    if version > VERSION || crc64(0, summed) != u64::from_le_bytes(*crc) {
-        return Err(Error::Frame);
+    let mut restoring = Restoring::default();
+    loop {
+        if let Some(value) = restoring.step(payload, limits, usize::MAX) {
+            return value;
+        }
     }
-    let mut input = Input::whole(&payload[..body]);
-    let read = |input: &mut Input<'_>| {
-        let mut building = Building::new(input.byte()?)?;
-        building.step(input, limits, usize::MAX)
-    };
-    match read(&mut input) {
-        Ok(Some(object)) => Ok(object),
-        Err(Stop::Broken(error)) => Err(error),
-        Ok(None) | Err(Stop::More(_)) => Err(Error::Short),
+}
+
+/// A payload that is being read: first its checksum, then its value.
+#[derive(Default)]
+pub struct Restoring {
+    summed: usize,
+    crc: u64,
+    building: Option<Building>,
+    /// How far the value was read, and how many bytes of it the next step sees at least.
+    at: usize,
+    window: usize,
+}
+
+impl Restoring {
+    /// Reads on, over about `budget` bytes; what the payload comes to, once that is known. It must be the same
+    /// in each step.
+    pub fn step(&mut self, payload: &[u8], limits: &Limits, budget: usize) -> Option<Result<Object, Error>> {
+        match self.read_on(payload, limits, budget) {
+            Ok(value) => value.map(Ok),
+            Err(Stop::Broken(error)) => Some(Err(error)),
+            Err(Stop::More(_)) => Some(Err(Error::Short)),
+        }
+    }
+
+    fn read_on(&mut self, payload: &[u8], limits: &Limits, budget: usize) -> Result<Option<Object>, Stop> {
+        let body = payload.len().checked_sub(FOOTER).ok_or(Error::Frame)?;
+        let (summed, crc) = payload.split_last_chunk::<CHECKSUM>().ok_or(Error::Frame)?;
+        let Some(building) = &mut self.building else {
+            let to = self.summed.saturating_add(budget).min(summed.len());
+            self.crc = crc64(self.crc, &summed[self.summed..to]);
+            self.summed = to;
+            if to == summed.len() {
+                let version = u16::from_le_bytes([summed[body], summed[body + 1]]);
+                if version > VERSION || self.crc != u64::from_le_bytes(*crc) {
+                    return Err(Error::Frame.into());
+                }
+                let mut input = Input::whole(&payload[..body]);
+                self.building = Some(Building::new(input.byte()?)?);
+                self.at = input.at();
+            }
+            return Ok(None);
+        };
+        let end = self.at.saturating_add(budget.max(self.window)).min(body);
+        let mut input = Input::part(&payload[self.at..end], (body - end) as u64);
+        let value = building.step(&mut input, limits, RDB_STEP);
+        self.at += input.at();
+        match value {
+            // an element is longer than what was shown of it
+            Err(Stop::More(_)) if end < body => {
+                self.window = if input.at() > 0 { 0 } else { (end - self.at).saturating_mul(2) };
+                Ok(None)
+            }
+            value => {
+                self.window = 0;
+                value
+            }
+        }
+    }
+
+    /// What there is of a value that nobody wants any more.
+    pub fn abandon(&mut self) -> Option<Object> {
+        self.building.take()?.abandon()
     }
 }

@@ -24,7 +24,7 @@ mod read;
 mod write;
 
 pub use crc64::crc64;
-pub use dump::{Dumping, dump, restore};
+pub use dump::{Dumping, Restoring, dump, restore};
 pub use error::{Error, Stop};
 pub use input::Input;
 pub use read::Building;

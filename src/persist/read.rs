@@ -123,6 +123,14 @@ impl Building {
         if left > 0 { Ok(None) } else { Ok(Some(self.finish()?)) }
     }
 
+    /// What there is of it so far.
+    pub fn abandon(mut self) -> Option<Object> {
+        match self.part {
+            Part::Whole => None,
+            _ => self.finish().ok(),
+        }
+    }
+
     fn begin(&mut self, count: u64, limits: &Limits) -> Result<u64, Error> {
         if count == 0 {
             return Err(Error::Empty);

@@ -336,6 +336,25 @@ mod tests {
         assert_eq!(of_slot(at, &v, other, 100), refused("MOVED 100 127.0.0.1:7002"), "another's slot");
     }
 
+    #[test]
+    fn what_is_left_of_a_slot_may_leave() {
+        let v = view(true);
+        let moved = || refused("MOVED 300 10.0.0.3:7003");
+        for (door, copies, here, want) in [
+            (Door::Own, None, 1, Verdict::Here),
+            (Door::Own, None, 0, moved()),
+            (Door::Own, Some(2), 1, moved()),
+            (Door::Front, None, 1, moved()),
+        ] {
+            let (at, who) = (Place { copies, ..place(&v) }, who(door, "migrate", None));
+            let verdict = match of_slot(at, &v, who, 300) {
+                Verdict::Open(slot) => open(at, &v, who, slot, Found { here, missing: 1, several: true }),
+                verdict => verdict,
+            };
+            assert_eq!(verdict, want, "{door:?} {copies:?} {here}");
+        }
+    }
+
     /// Every state of a slot on its way, for every kind of command and with every part of its keys
     /// here. Slot 5 is ours, 100 the sibling's, 300 another host's.
     #[test]
@@ -386,9 +405,6 @@ mod tests {
             (asked, 302, none(1), Here),
             (who(Door::Own, "migrate", None), 300, none(1), Here),
             (who(Door::Front, "migrate", None), 300, none(1), moved()),
-            (who(Door::Own, "migrate", None), 301, some, Here),
-            (who(Door::Own, "migrate", None), 301, none(1), refused("MOVED 301 10.0.0.3:7003")),
-            (who(Door::Front, "migrate", None), 301, all(1), refused("MOVED 301 10.0.0.3:7003")),
             (channels(Door::Own), 300, none(1), moved()),
             (front, 300, all(1), moved()),
             (front, 100, all(1), Sibling(1)),

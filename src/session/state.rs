@@ -70,6 +70,8 @@ pub enum Hold {
     Loan,
     /// Its MIGRATE is under way.
     Move,
+    /// The payload of its RESTORE is being read.
+    Reading,
     /// It waits for a key to have something for it.
     Blocked,
     /// Replicas have to acknowledge what was written.

@@ -13,7 +13,8 @@
 //! - `pubsub` is who listens to channels, and what they hear.
 //! - `transact` is MULTI, EXEC and WATCH.
 //! - `answer` executes siblings' commands, or puts them off; `bounce` is about those that go back.
-//! - [`moving`]: MIGRATE, keys that leave for another host while the shard goes on.
+//! - [`moving`]: MIGRATE, keys that leave for another host while the shard goes on; `reading`: RESTORE of a
+//!   long payload, which comes in so.
 //! - [`plane`] carries CLUSTER's subcommands to the host's plane, and takes up what it decides.
 //! - [`desk`] is where the plane works for all of a host's shards.
 //! - `load` measures how busy slots are, `balance` has the busiest handed off.
@@ -46,6 +47,7 @@ mod others;
 pub mod plane;
 mod pressure;
 mod pubsub;
+mod reading;
 pub mod replay;
 pub mod replication;
 mod saving;
@@ -193,6 +195,7 @@ pub struct Shard {
     loads: load::Loads,
     balancer: Balancer,
     moves: moving::Moves,
+    readings: reading::Readings,
     /// Some commands have to wait for what is lent or on its way: see [`Shard::note_withheld`].
     withholds: bool,
     waits: blocked::Waits,
@@ -271,6 +274,7 @@ impl Shard {
             loads: load::Loads::default(),
             balancer: Balancer::default(),
             moves: moving::Moves::default(),
+            readings: reading::Readings::default(),
             withholds: false,
             waits: blocked::Waits::default(),
             pubsub: pubsub::PubSub::default(),

@@ -236,7 +236,8 @@ impl Shard {
         self.chores
     }
 
-    /// Goes on with expiry, eviction, a snapshot and what leaves for others, a bounded step of each.
+    /// Goes on with expiry, eviction, a snapshot, what leaves for others and what comes from them, a
+    /// bounded step of each.
     pub fn chores(&mut self, now: Now) {
         self.begin(now);
         self.chores = false;
@@ -245,6 +246,7 @@ impl Shard {
         }
         self.relieve();
         self.write_step();
+        self.reading_step();
         if !self.landings.is_empty() {
             self.landing_step();
         }

@@ -6,6 +6,7 @@ mod handoff;
 mod landing;
 mod long;
 mod moving;
+mod reading;
 mod replication;
 mod serial;
 mod transact;

@@ -18,12 +18,17 @@ pub struct Input<'a> {
     /// What was left of before, with `bytes` behind it. Empty when nothing was left.
     owned: Vec<u8>,
     /// In place of both: a long request that came in pieces, and whose value may be kept as it is.
-    long: Bytes,
+    pub(super) long: Bytes,
 }
 
 impl<'a> Input<'a> {
     pub fn new(client: u32, bytes: &'a [u8]) -> Input<'a> {
         Input { client, bytes, owned: Vec::new(), long: Bytes::new() }
+    }
+
+    /// A long request that was received before.
+    pub(super) fn kept(client: u32, long: Bytes) -> Input<'a> {
+        Input { long, ..Input::new(client, &[]) }
     }
 
     #[inline]
@@ -134,6 +139,9 @@ impl Shard {
         }
         let consumed = self.parse(inputs, i);
         self.keep_rest(&mut inputs[i], consumed);
+        if !inputs[i].long.is_empty() {
+            self.set_apart(inputs, i);
+        }
         if !rest.is_empty() {
             // what ends a long request is not mixed with what follows it
             self.run_queue(inputs);
@@ -143,7 +151,7 @@ impl Shard {
     }
 
     /// Queues the input's commands, running the queue whenever it is full. How many bytes were used.
-    fn parse(&mut self, inputs: &[Input<'_>], i: usize) -> usize {
+    pub(super) fn parse(&mut self, inputs: &[Input<'_>], i: usize) -> usize {
         let client = inputs[i].client;
         let buf = inputs[i].buf();
         let mut pos = 0;

@@ -72,10 +72,12 @@ pub fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     if ttl < 0 {
         return Err(BAD_TTL);
     }
-    let value = persist::restore(args.at(3), &ctx.limits()).map_err(|error| match error {
-        Error::Frame => BAD_FRAME,
-        _ => BAD_FORMAT,
-    })?;
+    let read = ctx.fx.read.take();
+    let value =
+        read.unwrap_or_else(|| persist::restore(args.at(3), &ctx.limits())).map_err(|error| match error {
+            Error::Frame => BAD_FRAME,
+            _ => BAD_FORMAT,
+        })?;
     let lazy = ctx.conf.lazyfree_lazy_server_del;
     let deleted = options.replace && ctx.ks.db_mut(ctx.db).delete(&key, lazy, &ctx.clock);
     // a time so late that it overflows lies in the past: as in Redis

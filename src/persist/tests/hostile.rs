@@ -8,7 +8,7 @@ use super::{dumped, tight};
 use crate::persist::codes::kind;
 use crate::persist::crc64::crc64;
 use crate::persist::*;
-use crate::value::Limits;
+use crate::value::{Limits, Object};
 
 /// A payload with a right checksum around whatever body.
 fn framed(body: &[u8], version: u16) -> Vec<u8> {
@@ -91,9 +91,17 @@ fn apply(body: &mut Vec<u8>, change: &Change) {
     }
 }
 
+/// What a payload comes to when little of it is read in a step.
+fn in_steps(payload: &[u8], limits: &Limits, budget: usize) -> Result<Object, Error> {
+    let mut restoring = Restoring::default();
+    std::iter::repeat_with(|| restoring.step(payload, limits, budget)).flatten().next().expect("it ends")
+}
+
 /// What was read must be as good as any other value: it can be written, read again and changed.
 fn is_sound(payload: &[u8], limits: &Limits) {
-    let Ok(object) = restore(payload, limits) else { return };
+    let (whole, steps) = (restore(payload, limits), in_steps(payload, limits, 1 + payload.len() % 50));
+    assert_eq!(whole.as_ref().map(digest), steps.as_ref().map(digest));
+    let Ok(object) = whole else { return };
     let again = restore(&dumped(&object, true), limits).expect("our own payload");
     assert_eq!(digest(&again), digest(&object));
     assert!(object.mem() < payload.len() * 200 + 10_000, "{} bytes became {}", payload.len(), object.mem());

@@ -4,7 +4,7 @@ use super::Rig;
 use crate::limits::{LENT_AHEAD, LONG_RECV, LONG_RECV_ONCE, LONG_REQUEST};
 use crate::session::Door;
 
-fn frame(words: &[&[u8]]) -> Vec<u8> {
+pub fn frame(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
