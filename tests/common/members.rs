@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub const PATIENCE: Duration = Duration::from_secs(25);
-const NODE_TIMEOUT_MS: &str = "1500";
+pub const NODE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// A host or node with its directory, which outlives a restart.
 pub struct Member {
@@ -65,7 +65,8 @@ impl Member {
         let program = if self.program == "shoal" { &shoal } else { Path::new(self.program) };
         let mut command = Command::new(program);
         // what a test says itself comes behind, and counts
-        command.args(["--bind", "127.0.0.1", "--cluster-node-timeout", NODE_TIMEOUT_MS]).args(&self.args);
+        let timeout = NODE_TIMEOUT.as_millis().to_string();
+        command.args(["--bind", "127.0.0.1", "--cluster-node-timeout", &timeout]).args(&self.args);
         self.child = Some(spawn(command.arg("--dir").arg(&self.dir.0), &self.dir.0));
         let up = || {
             let says = |port: &u16| Some(Client::connect(*port).ok()?.call(&["PING"]).ok()?.text());
