@@ -59,6 +59,8 @@ pub const BATON_SPINS: u32 = 256;
 /// Bytes of published messages on their way to one shard of the host, from siblings and again from other
 /// hosts, above which publishers wait, and messages of other hosts are lost.
 pub const UNHEARD: u64 = 32 * 1024 * 1024;
+/// ... and above which siblings' messages are lost, too: those that nobody can be made to wait for.
+pub const UNHEARD_AT_ALL: u64 = 4 * UNHEARD;
 /// Commands of one client that may await siblings' replies; fewer when those are large.
 pub const PIPELINE: usize = 10_000;
 /// How large replies are thought to be before the first one came.

@@ -163,6 +163,10 @@ pub struct Metrics {
     /// Clients that wait for a key, and those of them that will not wait forever.
     pub blocked: Counter,
     pub deadlines: Counter,
+    /// Clients that keep copies; keys of which they do, and those with each client's counted for itself.
+    pub tracking: Counter,
+    pub tracked_keys: Counter,
+    pub tracked_items: Counter,
     pub rejected: Counter,
     pub net_in: Counter,
     pub net_out: Counter,

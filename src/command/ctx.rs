@@ -139,19 +139,23 @@ pub fn is_local(local_ip: &str) -> bool {
 
 /// Classes of keyspace events, as `notify-keyspace-events` counts them.
 pub mod class {
+    use crate::config::types::NotifyFlags;
+
     /// No class: nobody is told, though the value has changed.
     pub const SILENT: u32 = 0;
-    pub const GENERIC: u32 = 1;
-    pub const STRING: u32 = 1 << 1;
-    pub const LIST: u32 = 1 << 2;
-    pub const SET: u32 = 1 << 3;
-    pub const HASH: u32 = 1 << 4;
-    pub const ZSET: u32 = 1 << 5;
-    pub const EXPIRED: u32 = 1 << 6;
-    pub const EVICTED: u32 = 1 << 7;
-    pub const STREAM: u32 = 1 << 8;
-    pub const KEY_MISS: u32 = 1 << 9;
-    pub const NEW: u32 = 1 << 10;
+    pub const GENERIC: u32 = NotifyFlags::GENERIC.0 as u32;
+    pub const STRING: u32 = NotifyFlags::STRING.0 as u32;
+    pub const LIST: u32 = NotifyFlags::LIST.0 as u32;
+    pub const SET: u32 = NotifyFlags::SET.0 as u32;
+    pub const HASH: u32 = NotifyFlags::HASH.0 as u32;
+    pub const ZSET: u32 = NotifyFlags::ZSET.0 as u32;
+    pub const EXPIRED: u32 = NotifyFlags::EXPIRED.0 as u32;
+    pub const EVICTED: u32 = NotifyFlags::EVICTED.0 as u32;
+    pub const STREAM: u32 = NotifyFlags::STREAM.0 as u32;
+    pub const KEY_MISS: u32 = NotifyFlags::KEY_MISS.0 as u32;
+    pub const NEW: u32 = NotifyFlags::NEW.0 as u32;
+    /// A database was emptied, or all: nobody listens to that, but it makes copies of keys useless.
+    pub const FLUSH: u32 = 1 << 16;
 }
 
 /// A keyspace event, kept until the shard delivers it.

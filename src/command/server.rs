@@ -1,6 +1,6 @@
 //! The server: its time, its data as a whole.
 
-use super::ctx::{Aside, Ctx};
+use super::ctx::{Aside, Ctx, class};
 use super::error::{Done, ErrReply, NOT_INT, SYNTAX};
 use super::host::{COMPATIBLE_VERSION, VERSION};
 use crate::resp::Args;
@@ -29,6 +29,7 @@ pub fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     for db in 0..ctx.ks.databases() {
         flush(ctx, db, lazy);
     }
+    ctx.fx.event(ctx.db, b"", class::FLUSH, "flushall");
     ctx.fx.aside = Some(Aside::Flushed);
     propagate_anyway(ctx);
     ctx.out.ok();
@@ -39,6 +40,7 @@ pub fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 pub fn flushdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let lazy = flush_mode(ctx, args)?;
     flush(ctx, ctx.db, lazy);
+    ctx.fx.event(ctx.db, b"", class::FLUSH, "flushdb");
     propagate_anyway(ctx);
     ctx.out.ok();
     Ok(())

@@ -33,6 +33,10 @@ pub enum Verb {
     ClientList,
     ClientPause,
     ClientReply,
+    ClientTracking,
+    ClientCaching,
+    ClientGetredir,
+    ClientTrackinginfo,
     ClientUnblock,
     ClientUnpause,
     Migrate,
@@ -57,6 +61,7 @@ pub enum Verb {
     /// SUBSCRIBE, PSUBSCRIBE and SSUBSCRIBE, and what ends them. Of shard channels, the kind is `Sharded` here.
     Subscribe(Kind),
     Unsubscribe(Kind),
+    Monitor,
     /// PUBLISH and SPUBLISH.
     Publish(Kind),
     WaitAof,

@@ -57,6 +57,11 @@ impl Live {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Has all cores derive anew what they derive from it, and from what else has changed.
+    pub fn touch(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Config>> {
         // The value is only ever replaced whole, so a panic elsewhere can't have left it torn.
         self.now.lock().unwrap_or_else(PoisonError::into_inner)

@@ -65,12 +65,17 @@ pub fn may_run(c: &Conditions, spec: &Spec) -> Result<(), ErrReply> {
     Ok(())
 }
 
-/// What a client may do that listens only. To be asked before [`admit`].
+const NO_KEYSPACE: ErrReply = ErrReply::new("ERR Replica can't interact with the keyspace");
+
+/// What a client may do that listens only, or monitors. To be asked before [`admit`].
 #[cold]
 pub fn admit_listener(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrReply> {
     admit(c, session, spec)?;
     let ends_it =
         matches!(spec.run, Run::Above(Verb::Subscribe(_) | Verb::Unsubscribe(_) | Verb::Quit | Verb::Reset));
+    if session.monitor && spec.has(flag::WRITE | flag::READONLY | flag::MAY_REPLICATE) {
+        return Err(NO_KEYSPACE);
+    }
     if !session.is_listening_only() || ends_it || spec.name == "ping" {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! The state of one client.
 
 use super::blocked::Blocked;
-use super::{Multi, Pipeline, Subscriptions};
+use super::{Multi, Pipeline, Subscriptions, Tracking};
 use crate::command::ctx::Caller;
 use crate::command::spec::Spec;
 use crate::limits::{
@@ -34,7 +34,8 @@ pub enum Mode {
     /// They run.
     #[default]
     Plain,
-    /// They are looked at first: it is in MULTI, or in a mode in which not all are allowed.
+    /// They are looked at first: it is in MULTI, or in a mode in which not all are allowed, or what they read is
+    /// to be remembered.
     Apart,
     /// They are not executed: it is closed when all output is sent.
     Closing,
@@ -120,6 +121,10 @@ pub struct Session {
     pub asking: bool,
     /// Counts how often it has given up all that it watched.
     pub round: u32,
+    /// There is one as long as it keeps copies of what it reads.
+    pub tracking: Option<Box<Tracking>>,
+    /// It is shown every command.
+    pub monitor: bool,
     /// It gets the stream of changes.
     pub replica: bool,
     /// Thrown out: what it has not read is lost.
@@ -158,7 +163,8 @@ impl Session {
         self.subs.take_if(|subs| subs.is_empty());
         self.caller.subscribed = self.subs.is_some();
         if !self.is_closing() {
-            let apart = self.multi.is_some() || self.is_listening_only();
+            let reads = self.tracking.as_ref().is_some_and(|tracking| !tracking.broadcast);
+            let apart = self.multi.is_some() || self.monitor || reads || self.is_listening_only();
             self.mode = if apart { Mode::Apart } else { Mode::Plain };
         }
     }
@@ -217,6 +223,15 @@ impl Session {
         let missing = self.missing();
         if have + missing > room && room - have < RECV_BUFFER as usize {
             self.pending.reserve_exact(missing.min((have * (TRUST - 1)).max(KEEP_BUFFER)));
+        }
+    }
+
+    /// Gives it bytes behind its replies, whatever CLIENT REPLY says.
+    pub fn append(&mut self, bytes: &[u8]) {
+        match self.pipeline.is_empty() {
+            _ if self.is_closing() => {}
+            true => self.out.extend_from_slice(bytes),
+            false => self.pipeline.append(bytes),
         }
     }
 

@@ -12,7 +12,7 @@
 
 use super::bounce::{Bounced, Why};
 use super::fanout::first_key_of;
-use super::mail::{Batch, Forward, Share};
+use super::mail::{Batch, Forward, Share, Ticket};
 use super::{Shard, moving};
 use crate::command::ctx::Caller;
 use crate::command::error::ErrReply;
@@ -21,6 +21,7 @@ use crate::command::table;
 use crate::resp::{Args, Reply};
 use crate::session::gate;
 use crate::session::route::Verdict;
+use crate::store::ClientRef;
 
 /// A sibling's batch that waits.
 pub(super) struct Standing {
@@ -98,7 +99,13 @@ impl Shard {
                     caller.no_touch = f.no_touch;
                     caller.local = f.local;
                     let key = first_key_of(f);
+                    let Ticket { client, generation, .. } = f.ticket;
+                    let who = ClientRef { shard: standing.from as u16, client, generation, round: 0 };
+                    self.trackers.author = Some(who);
                     let slow = self.run_for(&mut caller, spec, args, key, f.share, &mut replies);
+                    if f.tracks {
+                        self.note_read_of_sibling(who, caller.db, spec, args);
+                    }
                     if matches!(step, Step::RunAndRepeat) {
                         left.push((number, Why::Again));
                     }
@@ -125,6 +132,7 @@ impl Shard {
             ends.push(replies.len() as u32);
             standing.next += 1;
         }
+        self.trackers.author = None;
         standing.batch.replies = replies;
         standing.batch.ends = ends;
         if !left.is_empty() {

@@ -75,7 +75,9 @@ impl Shard {
         });
         clients.opened += 1;
         clients.count += 1;
-        let id = (clients.opened - 1) * self.at.shards as u64 + self.at.me as u64 + 1;
+        let roll = &self.host.registers.roll;
+        let id = roll.id(self.at.me, clients.opened - 1);
+        roll.enter(self.at.me, id, number);
         let local_ip = local_addr.rsplit_once(':').map_or("", |(ip, _)| ip).to_string();
         let caller = Caller {
             id,
@@ -107,6 +109,8 @@ impl Shard {
             waits: 0,
             asking: false,
             round: 0,
+            tracking: None,
+            monitor: false,
             replica: false,
             killed: false,
             listed: false,
@@ -130,9 +134,12 @@ impl Shard {
         self.unwatch(client);
         self.unblock(client);
         self.stop_listening_at_all(client);
+        self.stop_monitoring(client);
+        self.stop_tracking(client);
         if let Some(place) = self.clients.places.get_mut(client as usize)
-            && place.take().is_some()
+            && let Some(session) = place.take()
         {
+            self.host.registers.roll.leave(self.at.me, session.caller.id);
             self.replica_gone(client);
             self.clients.free.push(client);
             self.clients.count -= 1;

@@ -40,6 +40,7 @@ impl Shard {
         self.drop_lost_slots();
         self.tick_moves();
         self.tick_replication();
+        self.tick_trackers();
         self.settle_waiters();
         self.settle_durable();
         self.pressure.settled = 0;
@@ -69,6 +70,7 @@ impl Shard {
             self.garbage.extend(garbage);
         }
         self.publish_keys();
+        self.tell_changes();
         self.send_messages();
         self.release_held_back();
         self.end_replication();
@@ -140,7 +142,7 @@ impl Shard {
                 None => Some(now),
             };
             let soft = session.soft_since.is_some_and(|s| now - s >= limit.soft_seconds as u64 * 1000);
-            let waits = session.hold == Hold::Blocked || session.caller.subscribed;
+            let waits = session.hold == Hold::Blocked || session.caller.subscribed || session.monitor;
             if (limit.hard > 0 && output > limit.hard) || soft {
                 overflown.push(client);
             } else if timeout > 0 && !waits && now.saturating_sub(session.last_ms) > timeout {

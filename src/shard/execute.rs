@@ -2,7 +2,7 @@
 
 use super::mail::Onward;
 use super::{FirstKey, Queued, Shard, What, loan};
-use crate::command::ctx::Ctx;
+use crate::command::ctx::{Ctx, Event, class};
 use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Run, Spec, flag};
 use crate::command::table;
@@ -11,7 +11,7 @@ use crate::session::gate;
 use crate::session::route::{self, Verdict, Visitor};
 use crate::session::{Door, Hold, Mode, ReplyMode, Session};
 use crate::slot::key_slot;
-use crate::store::Key;
+use crate::store::{ClientRef, Key};
 
 /// What one command of `$caller` sees and may touch. No function, for the caller and the reply may be the
 /// shard's own.
@@ -71,12 +71,14 @@ impl Shard {
     fn admit_apart(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey, bytes: &[u8]) {
         let session = self.clients.get(client).expect("the caller looked it up");
         if session.multi.is_some() {
-            return self.admit_queued(client, spec, args, key, bytes);
+            self.admit_queued(client, spec, args, key, bytes);
+            return self.note_read(client, spec, args);
         }
         if let Err(error) = gate::admit_listener(&self.conditions, session, spec) {
             return self.reject(client, spec, &error);
         }
         self.admit(client, spec, args, key, bytes);
+        self.note_read(client, spec, args);
     }
 
     /// Holds a client's command, sent as `bytes`, until CLIENT PAUSE is over.
@@ -315,18 +317,22 @@ impl Shard {
         db: Option<usize>,
         what: (&'static Spec, Args<'_>),
     ) {
-        // with somebody who takes the stream, reads matter too: they may have met expired keys
-        if self.fx.dirty | self.fx.propagating as u64 != 0 {
+        // with somebody who takes the stream or hears of keys, reads matter too: they may have met expired
+        // keys, or none
+        if self.fx.dirty | (self.fx.propagating | self.fx.listening) as u64 != 0 {
             if self.fx.propagating {
                 let session = client.and_then(|client| self.clients.get(client));
                 let db = db.or(session.map(|s| s.caller.db)).unwrap_or(0);
                 self.propagate(db, what.0, what.1);
+            } else if self.wants_expired() {
+                self.tell_expired();
             }
             self.metrics.dirty.add(self.fx.dirty);
             self.fx.dirty = 0;
             self.fx.instead.clear();
-            if !self.fx.events.is_empty() {
-                self.apply_events();
+            if !self.fx.events.is_empty() || self.events.has_gone() {
+                let author = client.map(|client| self.client_ref(client));
+                self.apply_events(author.or(self.trackers.author));
             }
         }
         if let Some(aside) = self.fx.aside.take() {
@@ -339,17 +345,26 @@ impl Shard {
         self.metrics.dirty.add(std::mem::take(&mut self.fx.dirty));
         self.fx.instead.clear();
         if !self.fx.events.is_empty() {
-            self.apply_events();
+            self.apply_events(None);
         }
     }
 
     /// Whom the command's changes concern.
     #[cold]
-    fn apply_events(&mut self) {
+    fn apply_events(&mut self, author: Option<ClientRef>) {
+        self.announce_expired();
         let mut events = std::mem::take(&mut self.fx.events);
-        for event in events.drain(..).filter(|event| event.changed) {
-            self.ks.db_mut(event.db).touch(key_slot(&event.key), &event.key);
-            self.note_ready(event.db, &event.key);
+        for Event { class, name, key, db, changed } in events.drain(..) {
+            if class == class::FLUSH {
+                self.invalidate_all((name == "flushdb").then_some(db), author);
+                continue;
+            }
+            if changed {
+                self.ks.db_mut(db).touch(key_slot(&key), &key);
+                self.note_ready(db, &key);
+                self.invalidate(db, &key, author);
+            }
+            self.announce(class, name, &key, db);
         }
         self.fx.events = events;
         self.serve_ready();

@@ -72,6 +72,7 @@ impl Shard {
         args: Args<'_>,
         key: FirstKey,
     ) {
+        self.show_if_monitored(client, spec, args);
         let discard = self.discards(client);
         let Some(session) = self.clients.get(client) else {
             return;
@@ -125,6 +126,7 @@ impl Shard {
             db: session.caller.db as u8,
             resp3: session.caller.resp3,
             no_touch: session.caller.no_touch,
+            tracks: session.tracking.as_ref().is_some_and(|tracking| tracking.remembers()),
             asking: false,
             local: session.caller.local,
             share,
@@ -160,6 +162,9 @@ impl Shard {
 
     /// A command whose keys, or whose work, belong to several shards.
     pub(super) fn cross(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) {
+        if matches!(spec.route, Route::Split { .. } | Route::Away | Route::All(_)) {
+            self.show_if_monitored(client, spec, args);
+        }
         match spec.route {
             Route::Split { step, join } => self.split(client, spec, args, step as usize, join),
             Route::Away => self.part_ways(client, spec, args),
@@ -344,9 +349,11 @@ impl Shard {
         let mut out = Vec::new();
         let words: Vec<&[u8]> = args.iter().collect();
         let key = self.key_of(spec, &words);
+        self.trackers.author = Some(self.client_ref(client));
         if let Some(slow) = self.run_for(&mut caller, spec, args, key, share, &mut out) {
             self.log_slow(self.at.me, slow, Some(client));
         }
+        self.trackers.author = None;
         out
     }
 

@@ -112,9 +112,12 @@ impl Shard {
         m.data_bytes.set(self.ks.bytes() as u64);
     }
 
-    /// A command of a client of ours took long enough for SLOWLOG or LATENCY.
+    /// A command of a client of ours took long enough for SLOWLOG or LATENCY, or is to be shown.
     #[cold]
     pub(super) fn note_slow(&mut self, spec: &'static Spec, args: Args<'_>, ticks: u64, client: Option<u32>) {
+        if let Some(client) = client {
+            self.show_if_monitored(client, spec, args);
+        }
         if let Some(entry) = self.slow_entry(spec, args, ticks) {
             self.log_slow(self.at.me, entry, client);
         }

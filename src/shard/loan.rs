@@ -486,9 +486,17 @@ impl Shard {
         let propagating = self.begin_shares(needs, landing);
         if is_at_home(spec) {
             self.run_at_home(ticket, |shard| shard.run_here(ticket.client, spec, args, key));
-        } else if let Some(slow) = self.run_for(caller, spec, args, key, Share::Whole, reply) {
+        } else {
             let client = self.clients.get_same(ticket.client, ticket.generation).map(|_| ticket.client);
-            self.log_slow(self.at.me, slow, client);
+            self.trackers.author = client.map(|client| self.client_ref(client));
+            if let Some(slow) = self.run_for(caller, spec, args, key, Share::Whole, reply) {
+                self.log_slow(self.at.me, slow, client);
+            }
+            self.trackers.author = None;
+            if let Some(client) = client {
+                self.show_if_monitored(client, spec, args);
+                self.note_read_here(client, spec, args);
+            }
         }
         (self.fx.apart, self.fx.propagating) = (false, propagating);
     }

@@ -4,7 +4,7 @@
 //! replies into the same box and sends it back, so the request's memory returns to its own core.
 
 use super::bounce::Bounced;
-use super::pubsub::Message;
+use super::pubsub::Heard;
 use super::replay::Orphan;
 use super::stream::Stream;
 use crate::cluster::view::View;
@@ -74,8 +74,8 @@ pub enum Mail {
     Wake {
         who: ClientRef,
     },
-    /// What the sender's clients have published, for the receiver's that listen.
-    Heard(Vec<Message>),
+    /// What the sender's clients have said or done, for the receiver's that want to hear of it.
+    Heard(Vec<Heard>),
     /// The host is above `maxmemory`, and the receiver has keys that may go.
     Crowded,
 }
@@ -133,6 +133,8 @@ pub struct Forward {
     pub db: u8,
     pub resp3: bool,
     pub no_touch: bool,
+    /// The client keeps a copy of what it reads.
+    pub tracks: bool,
     /// Its slot is being imported where it goes: as after ASKING.
     pub asking: bool,
     /// The client is on this machine.

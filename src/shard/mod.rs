@@ -10,7 +10,8 @@
 //!   `loan` lends slots to a command that spans shards; `handoff` gives them away for good, and `landing`
 //!   tells the log what came with them.
 //! - `blocked` serves clients that wait for a key.
-//! - `pubsub` is who listens to channels, and what they hear.
+//! - `pubsub` is who listens to channels, and what they hear; `events` what they hear of keys; `monitor` shows
+//!   commands; `tracking` tells clients when what they have read has changed.
 //! - `transact` is MULTI, EXEC and WATCH.
 //! - `answer` executes siblings' commands, or puts them off; `bounce` is about those that go back.
 //! - [`moving`]: MIGRATE, keys that leave for another host while the shard goes on; `reading`: RESTORE of a
@@ -34,6 +35,7 @@ mod clients;
 mod cron;
 pub mod desk;
 mod durable;
+mod events;
 mod execute;
 mod fanout;
 mod figures;
@@ -42,6 +44,7 @@ mod landing;
 mod load;
 mod loan;
 pub mod mail;
+mod monitor;
 pub mod moving;
 mod others;
 pub mod plane;
@@ -53,6 +56,7 @@ pub mod replication;
 mod saving;
 pub mod snapshot;
 pub mod stream;
+mod tracking;
 mod transact;
 mod turn;
 mod verbs;
@@ -200,6 +204,9 @@ pub struct Shard {
     withholds: bool,
     waits: blocked::Waits,
     pubsub: pubsub::PubSub,
+    events: events::Events,
+    monitors: monitor::Monitors,
+    trackers: tracking::Trackers,
     /// A transaction is being executed.
     in_exec: bool,
     /// The only shard of a standalone server, and nothing is withheld: every command simply runs.
@@ -278,6 +285,9 @@ impl Shard {
             withholds: false,
             waits: blocked::Waits::default(),
             pubsub: pubsub::PubSub::default(),
+            events: events::Events::default(),
+            monitors: monitor::Monitors::default(),
+            trackers: tracking::Trackers::default(),
             in_exec: false,
             simple: false,
             stream: stream::Stream::default(),
@@ -343,7 +353,6 @@ impl Shard {
         self.clock.lfu_log_factor = conf.lfu_log_factor;
         self.clock.lfu_decay_time = conf.lfu_decay_time;
         self.conditions.auth_required = !conf.requirepass.is_empty();
-        self.slow_ticks = figures::slow_ticks(conf, self.ticks.per_us);
         let lazy = LazyFree {
             expire: conf.lazyfree_lazy_expire,
             evict: conf.lazyfree_lazy_eviction,
@@ -351,6 +360,9 @@ impl Shard {
         };
         self.ks.iter_mut().for_each(|db| db.lazy = lazy);
         self.configure_pressure();
+        self.configure_trackers();
+        self.configure_events();
+        self.configure_monitors();
         self.note_restricted();
         self.note_disk();
     }

@@ -6,7 +6,7 @@ use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX, subcommand_syntax};
 use crate::command::host::Kind as Listens;
 use crate::command::spec::Verb;
 use crate::resp::{Args, Reply};
-use crate::session::{Hold, Session};
+use crate::session::{Hold, Session, Tracking};
 use crate::util::num::parse_i64;
 use std::io::Write;
 
@@ -158,11 +158,16 @@ impl Shard {
         let caller = &s.caller;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut flags = String::new();
+        let tracks = |is: fn(&Tracking) -> bool| s.tracking.as_deref().is_some_and(is);
         for (yes, flag) in [
             (s.replica, 'S'),
+            (s.monitor, 'O'),
             (caller.subscribed, 'P'),
             (s.multi.is_some(), 'x'),
             (s.hold == Hold::Blocked, 'b'),
+            (tracks(|_| true), 't'),
+            (tracks(|t| t.broken), 'R'),
+            (tracks(|t| t.broadcast), 'B'),
             (self.is_watch_dirty(client, s), 'd'),
             (s.is_closing(), 'c'),
             (s.addr.starts_with('/'), 'U'),
@@ -181,7 +186,7 @@ impl Shard {
             out,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} \
              multi={} qbuf={unread} qbuf-free={spare} argv-mem={argv} multi-mem={} rbs={} rbp={} obl={} oll={} \
-             omem={} tot-mem={} events={events} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
+             omem={} tot-mem={} events={events} cmd={} user={USER} redir={} resp={} lib-name={} lib-ver={}",
             caller.id,
             s.addr,
             s.local_addr,
@@ -202,6 +207,7 @@ impl Shard {
             s.in_flight + s.pipeline.bytes(),
             s.memory() + argv,
             s.last.map_or("NULL", |spec| spec.name),
+            s.tracking.as_ref().map_or(-1, |tracking| tracking.redirect as i64),
             if caller.resp3 { 3 } else { 2 },
             text(&caller.lib_name),
             text(&caller.lib_ver),

@@ -182,6 +182,7 @@ impl Shard {
                 db.leave(garbage);
             }
             self.propagate_flush();
+            self.invalidate_all(None, None);
         }
         if let Some(source) = letters.source {
             self.copy_from(source);
@@ -213,6 +214,7 @@ impl Shard {
                 self.plane.lost.insert(slot);
                 continue;
             }
+            self.invalidate_slot(slot);
             self.ks.db_mut(0).drop_interest(slot);
             if self.ks.db(0).slot_len(slot) > 0 {
                 if self.fx.propagating {

@@ -9,6 +9,7 @@
 use super::cron::policy;
 use super::mail::Mail;
 use super::{Now, Shard};
+use crate::command::ctx::class;
 use crate::limits::{CROWDED, EVICT_STEP, LOOK_EVERY, OVERRUN};
 use crate::metrics;
 use crate::store::Policy;
@@ -147,6 +148,8 @@ impl Shard {
                 break;
             };
             self.propagate_gone(db, self.conf.lazyfree_lazy_eviction, [&*name]);
+            self.announce(class::EVICTED, "evicted", &name, db);
+            self.invalidate(db, &name, None);
             self.reckon_memory();
             freed = over.saturating_sub(self.pressure.over).max(1);
             if n % EVICT_STEP == 0 && (self.ticks.read)().wrapping_sub(started) > allowance {

@@ -313,7 +313,7 @@ impl Shard {
     }
 
     pub(super) fn track_expired(&mut self) {
-        let on = self.fx.propagating;
+        let on = self.fx.propagating || self.wants_expired();
         self.ks.iter_mut().for_each(|db| {
             db.track_expired = on;
             db.expired.clear();
@@ -444,12 +444,15 @@ impl Shard {
         }
     }
 
-    /// Tells the stream which keys have expired.
+    /// Tells the stream which keys have expired, and notes it for who else wants to hear of that.
     pub(super) fn tell_expired(&mut self) {
         let lazy = self.conf.lazyfree_lazy_expire;
         for (i, db) in self.ks.iter_mut().enumerate() {
             for name in db.expired.drain(..) {
-                self.stream.delete(i, lazy, &name);
+                if self.fx.propagating {
+                    self.stream.delete(i, lazy, &name);
+                }
+                self.events.note_gone(i, name);
             }
         }
     }
@@ -457,8 +460,9 @@ impl Shard {
     /// As [`Shard::tell_expired`], where no command is executed.
     #[inline]
     pub(super) fn tell_expired_if_any(&mut self) {
-        if self.fx.propagating {
+        if self.fx.propagating | self.fx.listening {
             self.tell_expired();
+            self.announce_expired();
         }
     }
 
@@ -497,6 +501,7 @@ impl Shard {
                 if let Some(n) = share(&shares, &name) {
                     shares[n].2.delete(i, lazy, &name);
                 }
+                self.events.note_gone(i, name);
             }
         }
         let itself = OwnedArgs::new(args.iter());

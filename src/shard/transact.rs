@@ -287,6 +287,7 @@ impl Shard {
             multi.commands.iter().for_each(|command| self.exec_one(client, command));
             self.close_unit();
             self.in_exec = false;
+            self.tell_pending(client);
             self.serve_ready();
         }
         if let Some(session) = self.clients.get(client)
@@ -304,6 +305,7 @@ impl Shard {
             return self.cross(client, spec, args);
         }
         self.run_here(client, spec, args, FirstKey { arg, slot, hash, bytes: *bytes });
+        self.note_read_here(client, spec, args);
     }
 
     /// Ends MULTI without executing anything.
@@ -425,7 +427,7 @@ impl Shard {
 
     /// Whether commands have to tell which keys they change.
     pub(super) fn note_interest(&mut self) {
-        self.fx.listening = self.ks.is_of_interest();
+        self.fx.listening = self.events.wants_any() || self.trackers.want_any() || self.ks.is_of_interest();
     }
 
     /// Watches and waits whose keys are here, and those that end when their slot is back.

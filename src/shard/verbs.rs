@@ -65,6 +65,11 @@ impl Shard {
             Verb::Wait => self.wait(client, args, &mut out),
             Verb::Subscribe(kind) => self.subscribe(client, kind, args),
             Verb::Unsubscribe(kind) => self.unsubscribe(client, kind, args),
+            Verb::ClientTracking => self.client_tracking(client, args, &mut out),
+            Verb::ClientCaching => self.client_caching(client, args, &mut out),
+            Verb::ClientGetredir => self.client_getredir(client, &mut out),
+            Verb::ClientTrackinginfo => self.client_trackinginfo(client, &mut out),
+            Verb::Monitor => self.monitor(client, &mut out),
             Verb::Publish(kind) => self.publish_for(client, kind, args, &mut out),
             Verb::WaitAof => self.wait_aof(client, args, &mut out),
             Verb::BgSave
@@ -173,6 +178,8 @@ impl Shard {
         let authenticated = !self.conditions.auth_required;
         self.discard_multi(client);
         self.stop_listening_at_all(client);
+        self.stop_monitoring(client);
+        self.stop_tracking(client);
         let session = self.session(client);
         if session.reply_mode == ReplyMode::Off {
             session.reply_mode = ReplyMode::On;

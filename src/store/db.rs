@@ -89,6 +89,8 @@ pub struct Db {
     pub lazy: LazyFree,
     /// By slot: whom its keys concern.
     pub(super) interest: HashMap<Slot, Box<Interest>>,
+    /// Keys of which clients keep copies, and copies.
+    pub(super) tracked: (usize, usize),
     /// Some slot has a load.
     loaded: bool,
     /// Whether expired keys are noted in [`Db::expired`].
@@ -299,6 +301,7 @@ impl Db {
             debts: Debts::default(),
             lazy: LazyFree::default(),
             interest: HashMap::new(),
+            tracked: (0, 0),
             loaded: false,
             track_expired: false,
             expired: Vec::new(),

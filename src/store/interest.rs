@@ -9,10 +9,10 @@ use super::db::Db;
 use super::key::Key;
 use super::keyspace::Keyspace;
 use crate::slot::Slot;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// A client of this host, and which of its rounds of watching, or of waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientRef {
     pub shard: u16,
     pub client: u32,
@@ -39,11 +39,21 @@ pub struct Waiter {
 pub(super) struct Interest {
     watched: HashMap<Box<[u8]>, Vec<ClientRef>>,
     waiting: HashMap<Box<[u8]>, VecDeque<Waiter>>,
+    /// Who has read a key, and keeps a copy.
+    readers: HashMap<Box<[u8]>, Readers>,
 }
 
+/// Clients that have read a key.
+pub type Readers = BTreeSet<ClientRef>;
+
 impl Interest {
+    /// Keys of which somebody keeps a copy, and copies.
+    fn tracked(&self) -> (usize, usize) {
+        (self.readers.len(), self.readers.values().map(Readers::len).sum())
+    }
+
     fn is_empty(&self) -> bool {
-        self.watched.is_empty() && self.waiting.is_empty()
+        self.watched.is_empty() && self.waiting.is_empty() && self.readers.is_empty()
     }
 }
 
@@ -104,6 +114,61 @@ impl Db {
         if self.interest.get(&slot).is_some_and(|interest| interest.is_empty()) {
             self.interest.remove(&slot);
         }
+    }
+
+    /// A client has read the key, and keeps a copy: it is to be told when that changes.
+    pub fn track(&mut self, key: &Key, reader: ClientRef) {
+        let interest = self.interest.entry(key.slot).or_default();
+        let (keys, items) = &mut self.tracked;
+        *items += match interest.readers.get_mut(key.bytes) {
+            Some(readers) => readers.insert(reader),
+            None => {
+                *keys += 1;
+                interest.readers.insert(key.bytes.into(), BTreeSet::from([reader]));
+                true
+            }
+        } as usize;
+    }
+
+    /// Those who have read the key: they are forgotten.
+    pub fn take_readers(&mut self, slot: Slot, key: &[u8]) -> Readers {
+        let interest = self.interest.get_mut(&slot);
+        let Some(readers) = interest.and_then(|interest| interest.readers.remove(key)) else {
+            return Readers::new();
+        };
+        self.tracked = (self.tracked.0 - 1, self.tracked.1 - readers.len());
+        self.tidy_interest(slot);
+        readers
+    }
+
+    /// Those who have read keys of a slot, or any keys: they are forgotten.
+    pub fn take_all_readers(&mut self, slot: Option<Slot>) -> Vec<(Box<[u8]>, Readers)> {
+        let slots: Vec<Slot> = match slot {
+            Some(slot) => vec![slot],
+            None => self.interest.keys().copied().collect(),
+        };
+        let mut all = Vec::new();
+        for slot in slots {
+            if let Some(interest) = self.interest.get_mut(&slot) {
+                let (keys, items) = interest.tracked();
+                self.tracked = (self.tracked.0 - keys, self.tracked.1 - items);
+                all.extend(interest.readers.drain());
+                self.tidy_interest(slot);
+            }
+        }
+        all
+    }
+
+    /// Keys of which somebody keeps a copy, and copies.
+    pub fn tracked(&self) -> (usize, usize) {
+        self.tracked
+    }
+
+    /// One of those keys.
+    pub fn any_tracked(&self) -> Option<(Slot, Box<[u8]>)> {
+        self.interest
+            .iter()
+            .find_map(|(slot, interest)| Some((*slot, interest.readers.keys().next()?.clone())))
     }
 
     /// A client waits for the key, behind all who do already.
@@ -184,7 +249,13 @@ impl Db {
     /// Takes out the interest in a slot, to go with its table.
     #[inline]
     pub(super) fn take_interest(&mut self, slot: Slot) -> Option<Box<Interest>> {
-        if self.interest.is_empty() { None } else { self.interest.remove(&slot) }
+        if self.interest.is_empty() {
+            return None;
+        }
+        let interest = self.interest.remove(&slot)?;
+        let (keys, items) = interest.tracked();
+        self.tracked = (self.tracked.0 - keys, self.tracked.1 - items);
+        Some(interest)
     }
 
     /// A slot has left the host: whoever watches or waits will find nothing.
@@ -195,6 +266,8 @@ impl Db {
     #[inline]
     pub(super) fn put_interest(&mut self, slot: Slot, interest: Option<Box<Interest>>) {
         if let Some(interest) = interest {
+            let (keys, items) = interest.tracked();
+            self.tracked = (self.tracked.0 + keys, self.tracked.1 + items);
             self.interest.insert(slot, interest);
         }
     }
@@ -217,6 +290,7 @@ impl Keyspace {
             }
         }
         std::mem::swap(&mut a.interest, &mut b.interest);
+        std::mem::swap(&mut a.tracked, &mut b.tracked);
     }
 }
 
@@ -289,6 +363,29 @@ mod tests {
         watches_of(&mut ks, 0, &["there"]);
         drop(ks.db_mut(0).clear());
         assert!(!still(&ks, 0, "there") && still(&ks, 0, "nowhere"));
+    }
+
+    #[test]
+    fn readers_are_told_once_and_go_with_the_slot() {
+        let mut ks = Keyspace::new(2, Hasher::new(1), 1);
+        for (key, reader) in [("a", 1), ("a", 2), ("a", 1), ("{a}b", 1), ("c", 3)] {
+            let db = ks.db_mut(0);
+            let key = db.key(key.as_bytes());
+            db.track(&key, watcher(reader));
+        }
+        assert_eq!((ks.db(0).tracked(), ks.db(1).tracked()), ((3, 4), (0, 0)));
+        let slot = crate::slot::key_slot(b"a");
+        let table = ks.db_mut(0).take_slot(slot);
+        assert_eq!(ks.db(0).tracked(), (1, 1));
+        let mut other = Keyspace::new(1, Hasher::new(1), 2);
+        other.db_mut(0).put_slot(table);
+        let other = other.db_mut(0);
+        assert_eq!(other.tracked(), (2, 3));
+        assert_eq!(other.take_readers(slot, b"a"), Readers::from([watcher(1), watcher(2)]));
+        assert!(other.take_readers(slot, b"a").is_empty(), "they are told once");
+        assert_eq!(other.any_tracked(), Some((slot, b"{a}b"[..].into())));
+        assert_eq!(other.take_all_readers(None).len(), 1);
+        assert!(other.tracked() == (0, 0) && !other.is_of_interest());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use clock::{Clock, Expiry};
 pub use db::{Db, EntryRef, LazyFree, Look, SlotTable, Stats, Ttl, ValueMut};
 pub use evict::Policy;
 pub use expire::ExpireStep;
-pub use interest::{ClientRef, Waiter};
+pub use interest::{ClientRef, Readers, Waiter};
 pub use key::{Hasher, Key};
 pub use keyspace::Keyspace;
 pub use load::Load;

@@ -30,9 +30,9 @@ pub enum Kind {
 
 pub const KINDS: usize = 4;
 
-/// Names of one kind.
+/// Names of one kind, and who listens.
 #[derive(Debug, Default)]
-struct Register {
+pub struct Register {
     names: RwLock<HashMap<Name, Counts>>,
     /// How many there are.
     len: AtomicUsize,
@@ -47,14 +47,49 @@ impl Register {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nobody listens to anything of it.
+    pub fn is_empty(&self) -> bool {
         self.len.load(Relaxed) == 0
+    }
+
+    /// One more client of `shard` listens.
+    pub fn join(&self, name: &Name, shard: usize) {
+        let mut names = self.write();
+        add(names.entry(name.clone()).or_default(), shard, 1);
+        self.len.store(names.len(), Relaxed);
+    }
+
+    /// One client of `shard` less.
+    pub fn leave(&self, name: &[u8], shard: usize) {
+        let mut names = self.write();
+        if let Some(counts) = names.get_mut(name) {
+            counts.iter_mut().filter(|(at, _)| *at == shard).for_each(|(_, n)| *n = n.saturating_sub(1));
+            counts.retain(|(_, n)| *n > 0);
+            if counts.is_empty() {
+                names.remove(name);
+            }
+        }
+        self.len.store(names.len(), Relaxed);
+    }
+
+    /// The shards whose clients listen to anything of it.
+    pub fn shards(&self) -> BTreeSet<usize> {
+        self.read().values().flatten().map(|(shard, _)| *shard).collect()
+    }
+
+    /// How many different names clients of these shards listen to.
+    pub fn distinct(&self, shards: &Range<usize>) -> usize {
+        self.read().values().filter(|counts| counts.iter().any(|(shard, _)| shards.contains(shard))).count()
     }
 }
 
 #[derive(Debug, Default)]
 pub struct Audience {
     registers: [Register; KINDS],
+    /// Who wants to hear of keys with which prefixes (CLIENT TRACKING with BCAST).
+    pub prefixes: Register,
+    /// Clients of each shard that are shown every command.
+    monitors: Vec<AtomicUsize>,
     /// Bytes of messages on their way from sibling to sibling, by the one that they are for.
     unheard: Vec<AtomicU64>,
 }
@@ -62,7 +97,8 @@ pub struct Audience {
 impl Audience {
     pub fn new(shards: usize) -> Audience {
         let unheard = (0..shards).map(|_| AtomicU64::new(0)).collect();
-        Audience { unheard, ..Audience::default() }
+        let monitors = (0..shards).map(|_| AtomicUsize::new(0)).collect();
+        Audience { unheard, monitors, ..Audience::default() }
     }
 
     fn of(&self, kind: Kind) -> &Register {
@@ -71,24 +107,12 @@ impl Audience {
 
     /// One more client of `shard` listens.
     pub fn join(&self, kind: Kind, name: &Name, shard: usize) {
-        let register = self.of(kind);
-        let mut names = register.write();
-        add(names.entry(name.clone()).or_default(), shard, 1);
-        register.len.store(names.len(), Relaxed);
+        self.of(kind).join(name, shard);
     }
 
     /// One client of `shard` less.
     pub fn leave(&self, kind: Kind, name: &[u8], shard: usize) {
-        let register = self.of(kind);
-        let mut names = register.write();
-        if let Some(counts) = names.get_mut(name) {
-            counts.iter_mut().filter(|(at, _)| *at == shard).for_each(|(_, n)| *n = n.saturating_sub(1));
-            counts.retain(|(_, n)| *n > 0);
-            if counts.is_empty() {
-                names.remove(name);
-            }
-        }
-        register.len.store(names.len(), Relaxed);
+        self.of(kind).leave(name, shard);
     }
 
     /// Who listens to exactly this, on which shards.
@@ -143,6 +167,20 @@ impl Audience {
             found.extend(theirs.map(|(name, _)| name.clone()));
         }
         found
+    }
+
+    /// Whether anybody listens to any channel but shard channels.
+    pub fn is_there(&self) -> bool {
+        !self.of(Kind::Channel).is_empty() || !self.of(Kind::Pattern).is_empty()
+    }
+
+    pub fn set_monitors(&self, shard: usize, clients: usize) {
+        self.monitors[shard].store(clients, Relaxed);
+    }
+
+    /// How many clients of a shard are shown every command.
+    pub fn monitors(&self, shard: usize) -> usize {
+        self.monitors[shard].load(Relaxed)
     }
 
     // ---- messages on their way

@@ -4,6 +4,7 @@ mod audience;
 mod ending;
 mod memory;
 mod replication;
+mod roll;
 mod slow;
 mod spikes;
 mod timing;
@@ -12,7 +13,8 @@ pub use audience::{Audience, Counts, KINDS, Kind, Name};
 pub use ending::{Asked, Ending};
 pub use memory::Memory;
 pub use replication::{PrimaryReport, ReplicaReport, Report};
-pub use slow::{SlowEntry, SlowLog, shortened};
+pub use roll::Roll;
+pub use slow::{SlowEntry, SlowLog, is_secret, shortened};
 pub use spikes::{Series, Spikes};
 pub use timing::Timing;
 
@@ -142,6 +144,8 @@ pub struct Registers {
     saved: Vec<AtomicU64>,
     /// Who listens to what.
     pub audience: Audience,
+    /// Who is there.
+    pub roll: Roll,
     /// One a slot, from when the first is asked for.
     slot_rates: OnceLock<Box<[SlotRate]>>,
 }
@@ -168,8 +172,8 @@ impl Registers {
         let logs = (0..shards).map(|_| Logs::default()).collect();
         let saved = (0..shards).map(|_| AtomicU64::new(0)).collect();
         let replication = (0..shards).map(|_| Mutex::default()).collect();
-        let audience = Audience::new(shards);
-        Registers { logs, saved, replication, audience, ..Registers::default() }
+        let (audience, roll) = (Audience::new(shards), Roll::new(shards));
+        Registers { logs, saved, replication, audience, roll, ..Registers::default() }
     }
 
     /// When this shard last saved.

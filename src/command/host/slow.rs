@@ -71,12 +71,16 @@ pub fn shortened(args: Args<'_>) -> Vec<Vec<u8>> {
 }
 
 /// Whether an argument is a name or a password that no log may show.
-fn is_secret(args: Args<'_>, i: usize) -> bool {
+pub fn is_secret(args: Args<'_>, i: usize) -> bool {
     if args.is(0, "AUTH") {
         return i > 0 && args.len() <= 3;
     }
     if args.is(0, "HELLO") {
         return (i >= 3 && args.is(i - 1, "AUTH")) || (i >= 4 && args.is(i - 2, "AUTH"));
+    }
+    if args.is(0, "MIGRATE") {
+        let auth = (5..i).any(|at| args.is(at, "AUTH") && i == at + 1 || args.is(at, "AUTH2") && i <= at + 2);
+        return auth && i > 5;
     }
     let is_setting = args.is(0, "CONFIG") && args.is(1, "SET") && i >= 3 && i % 2 == 1;
     is_setting && crate::config::lookup(args.at(i - 1)).is_some_and(|(row, _)| row.has(SENSITIVE))
@@ -102,6 +106,8 @@ mod tests {
         assert_eq!(shown(&["auth", "u", "p"]), ["auth", "(redacted)", "(redacted)"]);
         let hello = shown(&["HELLO", "3", "AUTH", "u", "p", "SETNAME", "me"]);
         assert_eq!(hello[3..], ["(redacted)", "(redacted)", "SETNAME", "me"]);
+        let migrate = shown(&["migrate", "h", "1", "", "0", "9", "COPY", "AUTH2", "u", "p", "KEYS", "k"]);
+        assert_eq!(migrate[7..], ["AUTH2", "(redacted)", "(redacted)", "KEYS", "k"]);
         let set = shown(&["CONFIG", "SET", "maxmemory", "1", "RequirePass", "s"]);
         assert_eq!(set[2..], ["maxmemory", "1", "RequirePass", "(redacted)"]);
     }

@@ -106,7 +106,7 @@ pub fn clients(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("client_recent_max_input_buffer", f.max(|m| &m.max_input));
     out.put("client_recent_max_output_buffer", f.max(|m| &m.max_output));
     out.put("blocked_clients", f.sum(|m| &m.blocked));
-    out.put("tracking_clients", 0);
+    out.put("tracking_clients", f.sum(|m| &m.tracking));
     out.put("clients_in_timeout_table", f.sum(|m| &m.deadlines));
 }
 
@@ -264,7 +264,9 @@ pub fn stats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
     out.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits"]);
     out.zeros(&["active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"]);
-    out.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    out.put("tracking_total_keys", f.sum(|m| &m.tracked_keys));
+    out.put("tracking_total_items", f.sum(|m| &m.tracked_items));
+    out.put("tracking_total_prefixes", ctx.host.registers.audience.prefixes.distinct(&f.shards));
     out.put("unexpected_error_replies", 0);
     out.put("total_error_replies", f.sum(|m| &m.error_replies));
     out.put("dump_payload_sanitizations", 0);

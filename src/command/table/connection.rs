@@ -75,8 +75,16 @@ pub(super) const ROWS: &[Spec] =
     ];
 
 const CLIENT_SUBS: &[Spec] = &[
+    row("client|caching", 3, NOSCRIPT | LOADING | STALE | SENTINEL, &[], Above(Verb::ClientCaching))
+        .doc("6.0.0", "Says whether what the next command reads is to be remembered.", "O(1)")
+        .args(&[one_of("mode", &[word("yes", "YES"), word("no", "NO")])]),
     row("client|getname", 2, NOSCRIPT | LOADING | STALE | SENTINEL, &[], Here(connection::client_getname))
         .doc("2.6.9", "Tells the connection's name.", "O(1)"),
+    row("client|getredir", 2, NOSCRIPT | LOADING | STALE | SENTINEL, &[], Above(Verb::ClientGetredir)).doc(
+        "6.0.0",
+        "Tells who is told in the connection's place of what has changed.",
+        "O(1)",
+    ),
     row("client|help", 2, LOADING | STALE | SENTINEL, &[], Here(connection::client_help)).doc(
         "5.0.0",
         "Explains the subcommands of CLIENT.",
@@ -193,6 +201,29 @@ const CLIENT_SUBS: &[Spec] = &[
     row("client|setname", 3, NOSCRIPT | LOADING | STALE | SENTINEL, &[], Here(connection::client_setname))
         .doc("2.6.9", "Names the connection.", "O(1)")
         .args(&[text("connection-name")]),
+    row("client|tracking", -3, NOSCRIPT | LOADING | STALE | SENTINEL, &[], Above(Verb::ClientTracking))
+        .doc(
+            "6.0.0",
+            "Lets the connection keep copies of what it reads, or not.",
+            "O(1). Some options may introduce additional complexity.",
+        )
+        .args(&[
+            one_of("status", &[word("on", "ON"), word("off", "OFF")]),
+            int("client-id").after("REDIRECT").opt(),
+            text("prefix").after("PREFIX").opt().many_tokens(),
+            word("bcast", "BCAST").opt(),
+            word("optin", "OPTIN").opt(),
+            word("optout", "OPTOUT").opt(),
+            word("noloop", "NOLOOP").opt(),
+        ]),
+    row(
+        "client|trackinginfo",
+        2,
+        NOSCRIPT | LOADING | STALE | SENTINEL,
+        &[],
+        Above(Verb::ClientTrackinginfo),
+    )
+    .doc("6.2.0", "Tells how the connection keeps copies.", "O(1)"),
     row("client|unblock", -3, ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL, &[], Above(Verb::ClientUnblock))
         .route(All(Join::Sum))
         .doc(

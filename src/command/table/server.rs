@@ -110,6 +110,11 @@ pub(super) const ROWS: &[Spec] = &[
         "Container of the commands about modules.",
         "Depends on subcommand.",
     ),
+    row("monitor", 1, ADMIN | NOSCRIPT | LOADING | STALE, &[], Above(Verb::Monitor)).doc(
+        "1.0.0",
+        "Shows every command that the server executes.",
+        "",
+    ),
     row("save", 1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, &[], Here(save::save))
         .doc(
             "1.0.0",

@@ -178,7 +178,7 @@ fn later_commands_are_absent() {
     for name in ["eval", "xadd"] {
         assert!(lookup(name.as_bytes()).is_none(), "{name}");
     }
-    for name in ["client|tracking", "client|caching", "cluster|what"] {
+    for name in ["client|what", "cluster|what"] {
         assert!(lookup_full(name.as_bytes()).is_none(), "{name}");
     }
 }

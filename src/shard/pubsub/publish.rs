@@ -1,6 +1,6 @@
 //! Messages: from a client, from a sibling, from another host, and from a primary.
 
-use super::Message;
+use super::{Heard, Message, Whom};
 use crate::command::error::Done;
 use crate::command::host::{Counts, Kind};
 use crate::persist::aof::encode as words;
@@ -63,54 +63,60 @@ impl Shard {
     }
 
     /// To everybody on this host who listens: how many hear it here, and how many on siblings.
-    pub(in crate::shard) fn publish_on_host(&mut self, channel: &[u8], payload: &[u8]) -> (u64, u64) {
-        let here = self.tell(Kind::Channel, channel, payload, None);
+    fn publish_on_host(&mut self, channel: &[u8], payload: &[u8]) -> (u64, u64) {
+        self.publish_to((Kind::Channel, Whom::All), channel, payload)
+    }
+
+    /// About a key of this shard.
+    pub(in crate::shard) fn publish_event(&mut self, channel: &[u8], payload: &[u8]) {
+        self.tell((Kind::Channel, Whom::All), channel, payload, None);
+        if self.at.shards > 1 {
+            let hearers = self.host.registers.audience.hearers(channel);
+            self.spread((Kind::Channel, Whom::FrontDoor), channel, payload, &hearers);
+        }
+    }
+
+    fn publish_to(&mut self, to: (Kind, Whom), channel: &[u8], payload: &[u8]) -> (u64, u64) {
+        let here = self.tell(to, channel, payload, None);
         if self.at.shards == 1 {
             return (here, 0);
         }
-        let hearers = self.host.registers.audience.hearers(channel);
-        (here, self.spread(Kind::Channel, channel, payload, &hearers))
+        let audience = &self.host.registers.audience;
+        let hearers = match to.0 {
+            Kind::Channel => audience.hearers(channel),
+            kind => audience.listeners(kind, channel),
+        };
+        (here, self.spread(to, channel, payload, &hearers))
     }
 
     /// To those who listen to a shard channel by the own port of `node`, and, when the slot is that node's,
     /// by the front door: how many hear it.
     fn publish_in_shard(&mut self, node: usize, slot: Slot, channel: &[u8], payload: &[u8]) -> u64 {
-        let audience = &self.host.registers.audience;
-        let mut own = audience.listeners(Kind::Own, channel);
-        own.retain(|(shard, _)| *shard == node);
-        let mut heard = self.spread(Kind::Own, channel, payload, &own);
-        if node == self.at.me {
-            heard += self.tell(Kind::Own, channel, payload, None);
-        }
+        let own = (Kind::Own, Whom::All);
+        let mut heard = match node == self.at.me {
+            true => self.tell(own, channel, payload, None),
+            false => {
+                let mut nodes = self.host.registers.audience.listeners(Kind::Own, channel);
+                nodes.retain(|(shard, _)| *shard == node);
+                self.spread(own, channel, payload, &nodes)
+            }
+        };
         if !self.at.cluster || self.view.local_owner(slot).map(usize::from) == Some(node) {
-            let by_front_door = self.host.registers.audience.listeners(Kind::Sharded, channel);
-            heard += self.tell(Kind::Sharded, channel, payload, None);
-            heard += self.spread(Kind::Sharded, channel, payload, &by_front_door);
+            let (here, elsewhere) = self.publish_to((Kind::Sharded, Whom::All), channel, payload);
+            heard += here + elsewhere;
         }
         heard
     }
 
     /// Sends a message to siblings that have somebody for it: how many they are.
-    fn spread(&mut self, kind: Kind, channel: &[u8], payload: &[u8], hearers: &Counts) -> u64 {
-        let mut message = None;
-        let mut heard = 0;
-        self.pubsub.outbox.resize_with(self.at.shards, Vec::new);
-        for &(to, n) in hearers.iter().filter(|(shard, _)| *shard != self.at.me) {
-            let message = message.get_or_insert_with(|| Message::new(kind, channel, payload));
-            self.host.registers.audience.note_sent(to, message.bytes());
-            self.pubsub.outbox[to].push(message.clone());
+    fn spread(&mut self, to: (Kind, Whom), channel: &[u8], payload: &[u8], hearers: &Counts) -> u64 {
+        let (me, mut message, mut heard) = (self.at.me, None, 0);
+        for &(shard, n) in hearers.iter().filter(|(shard, _)| *shard != me) {
+            let message = message.get_or_insert_with(|| Message::new(to, channel, payload));
+            self.send_heard(shard, Heard::Message(message.clone()));
             heard += n;
         }
         heard
-    }
-
-    /// A sibling's clients have said something.
-    pub(in crate::shard) fn heard(&mut self, messages: Vec<Message>) {
-        for m in messages {
-            self.host.registers.audience.note_heard(self.at.me, m.bytes());
-            let (channel, payload) = (&m.frame[m.channel.clone()], &m.frame[m.payload.clone()]);
-            self.tell(m.kind, channel, payload, Some(&m.frame));
-        }
     }
 
     /// To other hosts, and to replicas here; `local` speaks.
@@ -133,7 +139,7 @@ impl Shard {
     ) {
         match sharded {
             false => {
-                self.tell(Kind::Channel, &channel, &message, None);
+                self.tell((Kind::Channel, Whom::All), &channel, &message, None);
             }
             true => {
                 self.publish_in_shard(self.at.me, key_slot(&channel), &channel, &message);

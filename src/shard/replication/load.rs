@@ -92,6 +92,7 @@ impl Shard {
         self.configure();
         self.track_expired();
         self.begin_log_anew();
+        self.invalidate_all(None, None);
         let (id, offset) = of.unwrap_or_else(|| (Id::random(&mut self.rng), 0));
         self.repl.primary.adopt(id, offset);
         self.metrics.dirty.inc();
