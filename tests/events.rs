@@ -1,4 +1,5 @@
-//! What clients are told of keys and of commands: keyspace events and MONITOR, beside the real redis-server.
+//! What clients are told of keys and of commands: keyspace events, which keys count as changed, and MONITOR, beside
+//! the real redis-server.
 
 mod common;
 
@@ -189,6 +190,60 @@ ZRANGE none 0 1
 ZCARD none
 ZADD zs 1 a
 ZREMRANGEBYRANK zs 0 -1
+SETBIT bits 7 1
+SETBIT bits 7 1
+SETBIT bits 100 0
+SETBIT bits2 7 0
+GETBIT none 1
+BITCOUNT none
+BITPOS none 1
+BITOP AND dest bits bits2
+BITOP NOT dest none
+BITOP NOT dest none
+BITFIELD bits SET u8 0 1 GET u8 0
+BITFIELD bits GET u8 0
+BITFIELD bits3 INCRBY u8 0 1
+BITFIELD none GET u8 0
+BITFIELD_RO none GET u8 0
+PFADD hll a b c
+PFADD hll a
+PFADD hll2
+PFCOUNT hll
+PFCOUNT hll
+PFCOUNT hll none
+PFADD hll d
+PFCOUNT hll
+PFCOUNT none
+PFMERGE hll3 hll none
+PFMERGE hll3
+PFDEBUG TODENSE hll
+GEOADD geo 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
+GEOADD geo 13.361389 38.115556 Palermo
+GEOADD geo XX CH 13.5 38.115556 Palermo
+GEOPOS none a
+GEODIST none a b
+GEOSEARCH none FROMLONLAT 15 37 BYRADIUS 200 km
+GEOSEARCHSTORE near geo FROMLONLAT 15 37 BYRADIUS 2000 km
+GEOSEARCHSTORE near geo FROMLONLAT 15 37 BYRADIUS 1 m
+GEORADIUS geo 15 37 2000 km STORE near
+GEORADIUS none 15 37 2000 km STORE near
+RPUSH trim 1 2 3
+LTRIM trim 0 -1
+LTRIM none 0 -1
+LREM none 0 1
+LSET trim 0 1
+APPEND s4 \"\"
+APPEND s4 \"\"
+SETRANGE s4 0 \"\"
+HSET same a 1
+HSET same a 1
+HINCRBY same a 0
+INCRBY same2 0
+SMOVE union union 1
+SPOP union 0
+PERSIST none
+EXPIRE none -1
+SINTERSTORE none9 none none2
 DUMP none
 RESTORE back 0 \"\\x00\\xc0\\n\\n\\x00n\\x9fWE\\x0e\\xaec\\xbb\"
 RESTORE back 0 \"\\x00\\xc0\\n\\n\\x00n\\x9fWE\\x0e\\xaec\\xbb\" REPLACE
@@ -209,6 +264,26 @@ DEL x
 EXEC
 WATCH x
 FLUSHDB
+";
+
+/// What several databases are for.
+const IN_DATABASES: &str = "
+SET k 1
+MOVE k 1
+MOVE k 1
+SELECT 1
+GET k
+COPY k k DB 2
+COPY k k DB 2
+COPY k k DB 2 REPLACE
+SELECT 2
+RPUSH l 1
+SWAPDB 1 2
+GET k
+EXPIRE k 100
+FLUSHDB
+SELECT 0
+FLUSHALL
 ";
 
 /// Words of a line, as redis-cli takes them.
@@ -247,6 +322,8 @@ fn words(line: &str) -> Vec<Vec<u8>> {
 struct Side {
     client: Client,
     ear: Client,
+    /// Hears which keys have changed (CLIENT TRACKING with BCAST).
+    cache: Client,
     /// Of its own: the other may be in MULTI.
     marker: Client,
     marks: usize,
@@ -256,15 +333,19 @@ impl Side {
     fn new(server: &Server, flags: &str) -> Side {
         let mut client = server.client();
         assert_eq!(client.cmd(&format!("CONFIG SET notify-keyspace-events {flags}")).text(), "OK");
+        let mut cache = server.client();
+        cache.cmd("HELLO 3");
+        cache.cmd("SUBSCRIBE mark");
+        assert_eq!(cache.cmd("CLIENT TRACKING ON BCAST").text(), "OK");
         // every shard has taken it up with its next tick
         std::thread::sleep(Duration::from_millis(250));
         let mut ear = server.client();
         ear.cmd("PSUBSCRIBE __key*");
         ear.cmd("SUBSCRIBE mark");
-        Side { client, ear, marker: server.client(), marks: 0 }
+        Side { client, ear, cache, marker: server.client(), marks: 0 }
     }
 
-    /// What is told until a mark of ours comes.
+    /// What is told until a mark of ours comes: events, and behind them the keys that have changed.
     fn events(&mut self) -> Vec<String> {
         self.marks += 1;
         self.marker.cmd(&format!("PUBLISH mark {}", self.marks));
@@ -273,9 +354,21 @@ impl Side {
             let reply = self.ear.read().expect("an event or the mark");
             let parts: Vec<String> = parts(&reply);
             if parts[0] == "message" {
-                return told;
+                break;
             }
             told.push(format!("{} {}", parts[2], parts[3]));
+        }
+        loop {
+            let reply = self.cache.read().expect("an invalidation or the mark");
+            if parts(&reply)[0] == "message" {
+                return told;
+            }
+            let keys = &reply.node.items[1].items;
+            let keys = keys.iter().map(|key| String::from_utf8_lossy(reply.body(key)).into_owned());
+            told.extend(keys.map(|key| format!("changed {key}")));
+            if reply.node.items[1].items.is_empty() {
+                told.push("changed all".to_owned());
+            }
         }
     }
 
@@ -305,7 +398,8 @@ fn every_command_tells_what_redis_server_tells() {
         let mut wrong = Vec::new();
         // events of a sibling may come behind the mark: then only what is told in all counts
         let (mut all_theirs, mut all_ours) = (Vec::new(), Vec::new());
-        for line in COMMANDS.lines().filter(|line| !line.is_empty()) {
+        let databases = if matches!(shape, Shape::Standalone(_)) { IN_DATABASES } else { "" };
+        for line in COMMANDS.lines().chain(databases.lines()).filter(|line| !line.is_empty()) {
             let replies = (theirs.run(line), ours.run(line));
             let (t, o) = (theirs.events(), ours.events());
             if exact && (t != o || replies.0 != replies.1 && !line.starts_with("DUMP")) {
@@ -385,6 +479,7 @@ fn what_is_evicted_is_told() {
         let mut told = side.events();
         let evicted = || {
             told.extend(side.events());
+            told.retain(|event| !event.starts_with("changed"));
             let text = side.client.cmd("INFO stats").text();
             let evicted = text.lines().find_map(|l| l.strip_prefix("evicted_keys:")).expect("a field");
             (told.len() as u64 == evicted.trim().parse::<u64>().expect("a number")).then_some(told.len())

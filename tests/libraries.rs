@@ -1,12 +1,13 @@
-//! What applications use: redis-py and the redis crate, with pipelines, transactions under WATCH, pub/sub, waiting
+//! What applications use: redis-py, ioredis and the redis crate, with pipelines, transactions under WATCH, pub/sub, waiting
 //! pops and the client's own cache, at the front door and as clients of the cluster.
 
 mod common;
 
-use common::python;
 use common::server::{Server, Shape, run};
-use redis::Commands;
+use common::{node_modules, python, wait_for};
+use redis::{Commands, PushKind};
 use std::process::Command;
+use std::time::Duration;
 
 const SHAPES: [Shape; 3] = [Shape::Standalone(1), Shape::Standalone(2), Shape::Host(2)];
 
@@ -29,9 +30,11 @@ fn redis_py_as_a_client_of_the_cluster() {
     run_python(PY_CLUSTER, Server::shoal(Shape::Host(2), &[]).own_port(0));
 }
 
+/// For its cache redis-py asks for Redis 7.4; what it uses is there since 6.0.
 const PY_FRONT: &str = r#"
 import sys, threading, time, redis
 from redis.cache import CacheConfig
+redis.connection.CacheProxyConnection.MIN_ALLOWED_VERSION = '6.0.0'
 port = int(sys.argv[1])
 for protocol in (2, 3):
     r = redis.Redis(port=port, protocol=protocol)
@@ -144,22 +147,69 @@ for channel in ('foo', 'bar'):
     assert (m['channel'], m['data']) == (channel.encode(), b'x')
 "#;
 
+fn run_ioredis(port: u16, mode: &str) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/libraries/ioredis.js");
+    let output =
+        run(Command::new("node").env("NODE_PATH", node_modules()).args([script, &port.to_string(), mode]));
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!err.contains("Cannot find module 'ioredis'"), "ioredis is missing: tests/run installs it");
+    assert!(output.status.success(), "port {port}: {err}");
+}
+
+#[test]
+fn ioredis_at_the_front_door() {
+    for shape in SHAPES {
+        run_ioredis(Server::shoal(shape, &[]).port(), "");
+    }
+}
+
+#[test]
+fn ioredis_as_a_client_of_the_cluster() {
+    run_ioredis(Server::shoal(Shape::Host(2), &[]).own_port(0), "cluster");
+}
+
 #[test]
 fn the_redis_crate_at_the_front_door() {
     for shape in SHAPES {
         let server = Server::shoal(shape, &[]);
-        for protocol in ["", "?protocol=resp3"] {
-            let client = redis::Client::open(format!("redis://127.0.0.1:{}/{protocol}", server.port()));
-            use_crate(&client.expect("an address"));
-        }
+        let client = |protocol| {
+            let address = format!("redis://127.0.0.1:{}/{protocol}", server.port());
+            redis::Client::open(address).expect("an address")
+        };
+        use_crate(&client(""));
+        use_crate(&client("?protocol=resp3"));
+        keep_copies(&client("?protocol=resp3"));
     }
+}
+
+/// The crate's own cache wants an asynchronous runtime; what it is made of is here as well.
+fn keep_copies(client: &redis::Client) {
+    let mut con = client.get_connection().expect("a connection");
+    let mut writer = client.get_connection().expect("a connection");
+    let (sender, pushes) = std::sync::mpsc::channel();
+    con.set_push_sender(sender);
+    redis::cmd("CLIENT").arg("TRACKING").arg("ON").exec(&mut con).expect("it tracks");
+    for n in 0..20 {
+        let _: Option<i64> = con.get(format!("copy{n}")).expect("nothing");
+        let _: () = writer.set(format!("copy{n}"), n).expect("it is set");
+    }
+    let mut told = 0;
+    let all = wait_for(Duration::from_secs(10), || {
+        // pushes are read on the way to a reply
+        redis::cmd("PING").exec(&mut con).expect("a reply");
+        told += pushes.try_iter().filter(|push| push.kind == PushKind::Invalidate).count();
+        (told == 20).then_some(())
+    });
+    assert!(all.is_some(), "{told} of 20");
 }
 
 fn use_crate(client: &redis::Client) {
     let mut con = client.get_connection().expect("a connection");
     let _: () = redis::cmd("FLUSHALL").query(&mut con).expect("it is empty");
     let mut pipe = redis::pipe();
-    (0..200).for_each(|n| drop(pipe.set(format!("key{n}"), n).ignore().incr(format!("key{n}"), 1)));
+    for n in 0..200 {
+        pipe.set(format!("key{n}"), n).ignore().incr(format!("key{n}"), 1);
+    }
     let sums: Vec<i64> = pipe.query(&mut con).expect("a pipeline");
     assert_eq!(sums, (1..=200).collect::<Vec<i64>>());
 
@@ -221,7 +271,9 @@ fn the_redis_crate_as_a_client_of_the_cluster() {
         let _: () = con.set(format!("key{n}"), n).expect("it is set");
     }
     let mut pipe = redis::cluster::cluster_pipe();
-    (0..300).for_each(|n| drop(pipe.get(format!("key{n}"))));
+    for n in 0..300 {
+        pipe.get(format!("key{n}"));
+    }
     let values: Vec<i64> = pipe.query(&mut con).expect("a pipeline");
     assert_eq!(values, (0..300).collect::<Vec<i64>>());
     let _: i64 = con.rpush("list", 7).expect("a length");

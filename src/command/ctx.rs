@@ -141,7 +141,7 @@ pub fn is_local(local_ip: &str) -> bool {
 pub mod class {
     use crate::config::types::NotifyFlags;
 
-    /// No class: nobody is told, though the value has changed.
+    /// No class: no event is told, though the value has changed.
     pub const SILENT: u32 = 0;
     pub const GENERIC: u32 = NotifyFlags::GENERIC.0 as u32;
     pub const STRING: u32 = NotifyFlags::STRING.0 as u32;

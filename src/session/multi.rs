@@ -1,6 +1,6 @@
 //! What a client has queued since MULTI.
 
-use crate::command::spec::Spec;
+use crate::command::spec::{Spec, flag};
 use crate::resp::args::OwnedArgs;
 use crate::slot::Slot;
 
@@ -40,6 +40,12 @@ impl Multi {
         self.flags |= command.spec.flags;
         self.bytes += command.args.bytes();
         self.commands.push(command);
+    }
+
+    /// EXEC as the gate sees it: it does what any of the commands does, and stands only what all of them stand.
+    pub fn as_one(&self, exec: &Spec) -> Spec {
+        let lacking = self.commands.iter().fold(0, |lacking, command| lacking | !command.spec.flags);
+        Spec { flags: (exec.flags | self.flags) & !(lacking & (flag::STALE | flag::LOADING)), ..*exec }
     }
 
     /// Bytes of the queued arguments.

@@ -5,7 +5,9 @@ use super::{Multi, Pipeline, Subscriptions, Tracking};
 use crate::command::ctx::Caller;
 use crate::command::spec::Spec;
 use crate::limits::{
-    KEEP_BUFFER, LONG_RECV, LONG_RECV_ONCE, LONG_REQUEST, OUTPUT_HIGH, OUTPUT_LOW, PIPELINE, RECV_BUFFER, TRUST};
+    KEEP_BUFFER, LONG_RECV, LONG_RECV_ONCE, LONG_REQUEST, OUTPUT_HIGH, OUTPUT_LOW, PIPELINE, RECV_BUFFER,
+    REPLY_GUESS, TRUST,
+};
 use crate::resp::parse::Parser;
 use crate::slot::Slot;
 
@@ -83,6 +85,8 @@ pub enum Hold {
     Plane,
     /// What it has on its way to siblings must be answered first: slots have changed hands.
     Order,
+    /// Siblings, or the plane, must take up what it has published first.
+    Behind,
     /// CLIENT PAUSE, or DEBUG SLEEP, until this time in ms.
     Until(u64),
 }
@@ -146,6 +150,47 @@ pub struct Session {
 }
 
 impl Session {
+    /// One that came by `door`, and has done nothing yet.
+    pub fn new(caller: Caller, door: Door) -> Session {
+        Session {
+            caller,
+            door,
+            parser: Parser::default(),
+            pending: Vec::new(),
+            held: Vec::new(),
+            lent: 0,
+            habit: Habit::Unknown,
+            out: Vec::new(),
+            pipeline: Pipeline::default(),
+            reply_size: REPLY_GUESS,
+            reply_mode: ReplyMode::On,
+            hold: Hold::None,
+            in_order: false,
+            mode: Mode::Plain,
+            multi: None,
+            subs: None,
+            watched: Vec::new(),
+            blocked: None,
+            waits: 0,
+            asking: false,
+            round: 0,
+            tracking: None,
+            monitor: false,
+            replica: false,
+            killed: false,
+            listed: false,
+            generation: 0,
+            addr: String::new(),
+            local_addr: String::new(),
+            fd: 0,
+            created_ms: 0,
+            last_ms: 0,
+            last: None,
+            in_flight: 0,
+            soft_since: None,
+        }
+    }
+
     /// No more of its commands are executed.
     #[inline]
     pub fn is_closing(&self) -> bool {

@@ -26,6 +26,10 @@ pub struct Tracking {
 impl Tracking {
     /// Whether what the next command reads is to be remembered.
     pub fn remembers(&self) -> bool {
-        !self.broadcast && (!self.opt_in || self.caching) && !(self.opt_out && self.caching)
+        match self.caching {
+            _ if self.broadcast => false,
+            true => !self.opt_out,
+            false => !self.opt_in,
+        }
     }
 }

@@ -104,7 +104,7 @@ impl Shard {
                     self.trackers.author = Some(who);
                     let slow = self.run_for(&mut caller, spec, args, key, f.share, &mut replies);
                     if f.tracks {
-                        self.note_read_of_sibling(who, caller.db, spec, args);
+                        self.note_read_for(who, caller.db, spec, args);
                     }
                     if matches!(step, Step::RunAndRepeat) {
                         left.push((number, Why::Again));

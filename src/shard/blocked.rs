@@ -130,6 +130,7 @@ impl Shard {
     pub fn pass_deadlines(&mut self, now: Now) {
         self.begin(now);
         self.end_waits();
+        self.release_publishers();
         self.resume_clients();
         self.end_turn();
     }
@@ -154,9 +155,11 @@ impl Shard {
         self.say(client, &reply);
     }
 
-    /// When the first client that waits will have waited for long enough, in unix milliseconds.
+    /// When the first client that waits will have waited for long enough, or is to be looked at, in unix
+    /// milliseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.waits.deadlines.first().map(|(until, ..)| *until)
+        let first = self.waits.deadlines.first().map(|(until, ..)| *until);
+        first.into_iter().chain(self.publishers_due()).min()
     }
 
     /// CLIENT UNBLOCK: whether that client waited.
@@ -312,8 +315,10 @@ impl Shard {
             return Outcome::Later;
         }
         let mut out = Vec::new();
+        (self.trackers.author, self.trackers.defers) = (Some(who), true);
         let slow =
             self.run_for(&mut caller, spec, args.as_args(), FirstKey::default(), Share::Rest, &mut out);
+        (self.trackers.author, self.trackers.defers) = (None, false);
         if out.is_empty() {
             return Outcome::InVain;
         }
@@ -324,6 +329,7 @@ impl Shard {
             self.note_failed(spec, &out[1..]);
         }
         self.say(who.client, &out);
+        self.tell_pending(who.client);
         self.unblock(who.client);
         Outcome::Served
     }

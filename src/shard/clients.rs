@@ -3,7 +3,7 @@
 use super::{Now, Shard};
 use crate::command::ctx::{Caller, is_local};
 use crate::limits::{HELD_OUTPUT, KEEP_BUFFER, LENT_AHEAD, LONG_RECV_ONCE, PENDING_HIGH, RECV_BUFFER};
-use crate::session::{Door, Habit, Hold, Mode, Session};
+use crate::session::{Door, Hold, Mode, Session};
 
 /// Why a connection is not taken: the bytes to send before closing it.
 pub type Refusal = &'static [u8];
@@ -88,41 +88,13 @@ impl Shard {
             ..Caller::default()
         };
         clients.places[number as usize] = Some(Box::new(Session {
-            caller,
-            door,
-            parser: Default::default(),
-            pending: Vec::new(),
-            held: Vec::new(),
-            lent: 0,
-            habit: Habit::Unknown,
-            out: Vec::new(),
-            pipeline: Default::default(),
-            reply_size: crate::limits::REPLY_GUESS,
-            reply_mode: Default::default(),
-            hold: Hold::None,
-            in_order: false,
-            mode: Mode::Plain,
-            multi: None,
-            subs: None,
-            watched: Vec::new(),
-            blocked: None,
-            waits: 0,
-            asking: false,
-            round: 0,
-            tracking: None,
-            monitor: false,
-            replica: false,
-            killed: false,
-            listed: false,
             generation: clients.opened as u32,
             addr,
             local_addr,
             fd,
             created_ms: now.ms(),
             last_ms: now.ms(),
-            last: None,
-            in_flight: 0,
-            soft_since: None,
+            ..Session::new(caller, door)
         }));
         self.metrics.connections.inc();
         self.metrics.clients.set(clients.count as u64);

@@ -35,6 +35,7 @@ impl Shard {
         self.end_holds();
         self.heed_logs();
         self.end_waits();
+        self.release_publishers();
         self.release_if_aborted();
         self.heed_shutdown();
         self.drop_lost_slots();

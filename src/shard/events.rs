@@ -17,8 +17,6 @@ pub(super) struct Events {
     /// Keys that have expired, with their databases.
     gone: Vec<(usize, Box<[u8]>)>,
     channel: Vec<u8>,
-    /// Somebody wants to hear of keys that expire.
-    expired: bool,
 }
 
 impl Events {
@@ -52,10 +50,7 @@ impl Shard {
     pub(super) fn configure_events(&mut self) {
         self.events.configure(self.conf.notify_keyspace_events);
         self.note_interest();
-        let wanted = self.wants_expired();
-        if std::mem::replace(&mut self.events.expired, wanted) != wanted {
-            self.track_expired();
-        }
+        self.track_expired();
     }
 
     /// Whether somebody besides those who take the stream is to hear which keys expire.

@@ -70,15 +70,17 @@ impl Shard {
     #[cold]
     fn admit_apart(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey, bytes: &[u8]) {
         let session = self.clients.get(client).expect("the caller looked it up");
+        let refused = self.metrics.command(spec.id).rejected.get();
         if session.multi.is_some() {
             self.admit_queued(client, spec, args, key, bytes);
-            return self.note_read(client, spec, args);
+        } else {
+            match gate::admit_listener(&self.conditions, session, spec) {
+                Ok(()) => self.admit(client, spec, args, key, bytes),
+                Err(error) => self.reject(client, spec, &error),
+            }
         }
-        if let Err(error) = gate::admit_listener(&self.conditions, session, spec) {
-            return self.reject(client, spec, &error);
-        }
-        self.admit(client, spec, args, key, bytes);
-        self.note_read(client, spec, args);
+        let ran = self.metrics.command(spec.id).rejected.get() == refused;
+        self.note_read(client, spec, args, ran);
     }
 
     /// Holds a client's command, sent as `bytes`, until CLIENT PAUSE is over.
@@ -235,7 +237,9 @@ impl Shard {
 
     /// Executes on this shard, for a client of this shard.
     pub(super) fn run_here(&mut self, client: u32, spec: &'static Spec, args: Args<'_>, key: FirstKey) {
+        // of a transaction, EXEC has asked
         if self.conditions.restricted
+            && !self.in_exec
             && let Err(error) = gate::may_run(&self.conditions, spec)
         {
             self.metrics.command(spec.id).rejected.inc();
@@ -399,10 +403,11 @@ impl Shard {
         self.say(client, &reply);
     }
 
-    /// Closes a client once its replies are sent.
+    /// Closes a client once its replies are sent. For others it is gone.
     pub(super) fn hang_up(&mut self, client: u32) {
         if let Some(session) = self.clients.get(client) {
             session.mode = Mode::Closing;
+            self.host.registers.roll.leave(self.at.me, session.caller.id);
             Shard::list(&mut self.news, client, session);
         }
     }

@@ -36,6 +36,8 @@ struct Loan {
     caller: Caller,
     /// Its client waits for it.
     holds: bool,
+    /// Its client keeps a copy of what it reads.
+    tracks: bool,
     /// The handoffs that were known when its needs were found out.
     era: u64,
     /// Owners in ascending order, with the slots that are needed of each.
@@ -212,8 +214,22 @@ impl Shard {
         let args = OwnedArgs::new(args.iter());
         let (needs, tables, landing) = Default::default();
         let (era, got, settled) = (0, 0, true);
-        let loan =
-            Loan { ticket, spec, args, wanted, caller, holds, era, needs, got, tables, settled, landing };
+        let tracks = session.tracking.as_ref().is_some_and(|tracking| tracking.remembers());
+        let loan = Loan {
+            ticket,
+            spec,
+            args,
+            wanted,
+            caller,
+            holds,
+            tracks,
+            era,
+            needs,
+            got,
+            tables,
+            settled,
+            landing,
+        };
         self.loans.open.insert(id, loan);
         self.begin_loan(id);
     }
@@ -428,7 +444,7 @@ impl Shard {
 
     /// Everything is here: runs the command and gives everything back.
     fn run_loan(&mut self, id: u64) {
-        let Loan { ticket, spec, args, mut caller, needs, tables, holds, settled, landing, .. } =
+        let Loan { ticket, spec, args, mut caller, needs, tables, holds, tracks, settled, landing, .. } =
             self.loans.open.remove(&id).expect("a loan runs once");
         for (_, tables) in tables {
             self.borrow_tables(tables);
@@ -439,6 +455,9 @@ impl Shard {
         if settled {
             let what = (spec, args.as_args());
             self.run_borrowed(ticket, what, &mut caller, (&needs, &landing), &mut reply);
+            if tracks && !is_at_home(spec) {
+                self.note_read_for(self.reader(ticket.client), caller.db, spec, what.1);
+            }
         } else {
             reply = self.failed_loan(ticket, spec, &UNSTABLE);
         }
@@ -495,7 +514,6 @@ impl Shard {
             self.trackers.author = None;
             if let Some(client) = client {
                 self.show_if_monitored(client, spec, args);
-                self.note_read_here(client, spec, args);
             }
         }
         (self.fx.apart, self.fx.propagating) = (false, propagating);

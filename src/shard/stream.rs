@@ -139,8 +139,11 @@ impl Stream {
         self.db = None;
     }
 
-    /// Forgets what nobody has taken.
+    /// Forgets what nobody has taken. Commands that belong together begin anew.
     pub(super) fn clear(&mut self) {
+        if let Some(unit) = &mut self.unit {
+            (unit.first, unit.multi, unit.commands) = (0, 0, 0);
+        }
         self.total = self.offset();
         self.fed = 0;
         self.bytes.clear();
@@ -312,12 +315,13 @@ impl Shard {
         self.fx.propagating
     }
 
+    /// Whether the store notes which keys expire: somebody wants to know.
     pub(super) fn track_expired(&mut self) {
         let on = self.fx.propagating || self.wants_expired();
-        self.ks.iter_mut().for_each(|db| {
+        for db in self.ks.iter_mut().filter(|db| db.track_expired != on) {
             db.track_expired = on;
             db.expired.clear();
-        });
+        }
     }
 
     /// Takes what was changed since the last call; it must be taken before the next turn. Where the log is not
@@ -446,13 +450,15 @@ impl Shard {
 
     /// Tells the stream which keys have expired, and notes it for who else wants to hear of that.
     pub(super) fn tell_expired(&mut self) {
-        let lazy = self.conf.lazyfree_lazy_expire;
+        let (lazy, wanted) = (self.conf.lazyfree_lazy_expire, self.wants_expired());
         for (i, db) in self.ks.iter_mut().enumerate() {
             for name in db.expired.drain(..) {
                 if self.fx.propagating {
                     self.stream.delete(i, lazy, &name);
                 }
-                self.events.note_gone(i, name);
+                if wanted {
+                    self.events.note_gone(i, name);
+                }
             }
         }
     }

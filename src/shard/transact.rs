@@ -61,15 +61,15 @@ impl Shard {
         {
             return self.reject(client, spec, &error);
         }
-        if self.conditions.disk_failed && (spec.has(flag::WRITE) || spec.name == "ping") {
-            return self.reject(client, spec, &gate::DISK_FAILED);
-        }
         let leaves = matches!(verb, Some(Verb::Discard | Verb::Quit | Verb::Reset));
         if self.pressure.limited && !leaves {
             self.make_room();
         }
         if self.conditions.out_of_memory && !leaves {
             return self.reject(client, spec, &gate::OUT_OF_MEMORY);
+        }
+        if let Err(error) = self.gate_queued(client, spec) {
+            return self.reject(client, spec, &error);
         }
         if gate::paused(&self.conditions, spec, self.now.ms()) {
             return self.hold_for_pause(client, bytes, before);
@@ -82,6 +82,13 @@ impl Shard {
         let session = self.clients.get(client).expect("it was there");
         session.multi.as_mut().expect("it is in MULTI").push(waiting);
         self.say(client, b"+QUEUED\r\n");
+    }
+
+    /// Whether a command, or EXEC as one with all of them, may run as things are.
+    fn gate_queued(&mut self, client: u32, spec: &Spec) -> Done {
+        let session = self.clients.get(client).expect("the caller looked it up");
+        gate::admit(&self.conditions, session, spec)?;
+        if self.conditions.restricted { gate::may_run(&self.conditions, spec) } else { Ok(()) }
     }
 
     /// Where a command would run that is queued.
@@ -123,27 +130,19 @@ impl Shard {
         (bytes, before): (&[u8], Option<&'static Spec>),
     ) {
         let session = self.clients.get(client).expect("the caller looked it up");
-        let flags = session.multi.as_ref().expect("it is in MULTI").flags;
+        let as_one = session.multi.as_ref().expect("it is in MULTI").as_one(spec);
         let verdict = if self.simple { Verdict::Here } else { self.route_exec(client, spec) };
         if let Verdict::Refused(error) = &verdict {
             self.discard_multi(client);
             return self.reject(client, spec, error);
         }
-        if self.pressure.limited && flags & flag::DENYOOM != 0 {
+        if self.pressure.limited && as_one.has(flag::DENYOOM) {
             self.make_room();
         }
-        let refused = match flags {
-            _ if self.conditions.out_of_memory && flags & flag::DENYOOM != 0 => Some(gate::OUT_OF_MEMORY),
-            _ if self.conditions.disk_failed && flags & flag::WRITE != 0 => Some(gate::DISK_FAILED),
-            _ => None,
-        };
-        if let Some(why) = refused {
+        if let Err(why) = self.gate_queued(client, &as_one) {
             self.discard_multi(client);
-            let why = String::from_utf8_lossy(why.bytes()).into_owned();
-            let error = ErrReply::owned(format!("EXECABORT Transaction discarded because of: {why}"));
-            return self.reject(client, spec, &error);
+            return self.reject(client, spec, &discarded(&why));
         }
-        let as_one = Spec { flags: spec.flags | flags, ..*spec };
         if gate::paused(&self.conditions, &as_one, self.now.ms()) {
             return self.hold_for_pause(client, bytes, before);
         }
@@ -268,6 +267,11 @@ impl Shard {
         if multi.doomed {
             return Err(ABORTED);
         }
+        // things may have changed while it waited for what it needs
+        if self.conditions.restricted {
+            let exec = table::lookup(b"exec").expect("it runs");
+            gate::may_run(&self.conditions, &multi.as_one(exec)).map_err(|why| discarded(&why))?;
+        }
         let session = self.clients.get(client).expect("it is there");
         // CLIENT REPLY SKIP skips all of it
         let skips = session.reply_mode == ReplyMode::SkipNext;
@@ -283,10 +287,12 @@ impl Shard {
         self.say(client, &head);
         if clean {
             self.in_exec = true;
+            self.trackers.defers = true;
             self.open_unit();
             multi.commands.iter().for_each(|command| self.exec_one(client, command));
             self.close_unit();
             self.in_exec = false;
+            self.trackers.defers = false;
             self.tell_pending(client);
             self.serve_ready();
         }
@@ -427,6 +433,7 @@ impl Shard {
 
     /// Whether commands have to tell which keys they change.
     pub(super) fn note_interest(&mut self) {
+        self.note_readers();
         self.fx.listening = self.events.wants_any() || self.trackers.want_any() || self.ks.is_of_interest();
     }
 
@@ -434,6 +441,11 @@ impl Shard {
     pub fn watches(&self) -> usize {
         self.ks.iter().map(|db| db.watches() + db.waits()).sum::<usize>() + self.loans.late.len()
     }
+}
+
+fn discarded(why: &ErrReply) -> ErrReply {
+    let why = String::from_utf8_lossy(why.bytes());
+    ErrReply::owned(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
 /// The keys of all commands of a transaction.

@@ -266,6 +266,7 @@ impl Db {
     #[inline]
     pub(super) fn put_interest(&mut self, slot: Slot, interest: Option<Box<Interest>>) {
         if let Some(interest) = interest {
+            self.take_interest(slot);
             let (keys, items) = interest.tracked();
             self.tracked = (self.tracked.0 + keys, self.tracked.1 + items);
             self.interest.insert(slot, interest);

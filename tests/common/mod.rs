@@ -32,6 +32,14 @@ pub fn python() -> PathBuf {
     }
 }
 
+/// Where ioredis is: `tests/run` puts it there.
+pub fn node_modules() -> PathBuf {
+    match std::env::var_os("SHOAL_NODE_MODULES") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-node/node_modules"),
+    }
+}
+
 /// Calls `probe` until it gives something or `limit` has passed.
 pub fn wait_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + limit;

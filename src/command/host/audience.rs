@@ -8,7 +8,7 @@ use crate::util::glob;
 use smallvec::SmallVec;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A channel's name, or a pattern. One allocation for all who know it.
@@ -92,13 +92,16 @@ pub struct Audience {
     monitors: Vec<AtomicUsize>,
     /// Bytes of messages on their way from sibling to sibling, by the one that they are for.
     unheard: Vec<AtomicU64>,
+    /// Whether a shard has not been sent something because it did not keep up.
+    lost: Vec<AtomicBool>,
 }
 
 impl Audience {
     pub fn new(shards: usize) -> Audience {
         let unheard = (0..shards).map(|_| AtomicU64::new(0)).collect();
         let monitors = (0..shards).map(|_| AtomicUsize::new(0)).collect();
-        Audience { unheard, monitors, ..Audience::default() }
+        let lost = (0..shards).map(|_| AtomicBool::new(false)).collect();
+        Audience { unheard, monitors, lost, ..Audience::default() }
     }
 
     fn of(&self, kind: Kind) -> &Register {
@@ -196,6 +199,16 @@ impl Audience {
     /// Bytes that are on their way to a shard.
     pub fn unheard(&self, by: usize) -> u64 {
         self.unheard[by].load(Relaxed)
+    }
+
+    /// Something for a shard is lost. True for the first since it has last asked.
+    pub fn note_lost(&self, to: usize) -> bool {
+        !self.lost[to].swap(true, Relaxed)
+    }
+
+    /// Whether anything for a shard was lost since it has last asked.
+    pub fn take_lost(&self, by: usize) -> bool {
+        self.lost[by].load(Relaxed) && self.lost[by].swap(false, Relaxed)
     }
 }
 

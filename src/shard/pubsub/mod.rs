@@ -48,6 +48,8 @@ pub(super) struct PubSub {
     held_back: Vec<u8>,
     /// The plane has more to do than it can take.
     plane_is_behind: bool,
+    /// Clients that wait until siblings and the plane keep up, with their generations.
+    waiting: Vec<(u32, u32)>,
 }
 
 /// What a shard's clients are to hear of a sibling.
@@ -69,20 +71,24 @@ pub enum Heard {
         id: u64,
         body: Bytes,
     },
-    /// All of the sender's keys are gone.
-    Flushed,
+    /// All of the sender's keys are gone; or `borrowed`: all of the host's.
+    Flushed {
+        borrowed: bool,
+    },
 }
 
 impl Heard {
+    /// What it takes while it is under way.
     fn bytes(&self) -> usize {
-        match self {
+        let text = match self {
             Heard::Message(message) => message.frame.len(),
             Heard::Command(line) => line.len(),
             Heard::Stale { key, .. } => key.len(),
             Heard::Changed(changes) => changes.keys().map(|key| key.len()).sum(),
             Heard::Invalidation { body, .. } => body.len(),
-            Heard::Flushed => 0,
-        }
+            Heard::Flushed { .. } => 0,
+        };
+        size_of::<Heard>() + text
     }
 }
 
@@ -238,11 +244,14 @@ impl Shard {
     }
 
     /// A sibling is to hear something, with the end of this turn. Of one that does not keep up at all, that is
-    /// lost.
+    /// lost; it takes all copies that its clients keep for out of date then.
     pub(super) fn send_heard(&mut self, to: usize, heard: Heard) {
         let audience = &self.host.registers.audience;
         if audience.unheard(to) > UNHEARD_AT_ALL {
-            return tracing::warn!("Shard {to} does not keep up with what it is to hear: a message is lost");
+            if audience.note_lost(to) {
+                tracing::warn!("Shard {to} does not keep up with what it is to hear: messages are lost");
+            }
+            return;
         }
         audience.note_sent(to, heard.bytes());
         self.pubsub.outbox.resize_with(self.at.shards, Vec::new);
@@ -260,6 +269,9 @@ impl Shard {
     pub(super) fn heard(&mut self, heard: Vec<Heard>) {
         let bytes = heard.iter().map(Heard::bytes).sum();
         self.host.registers.audience.note_heard(self.at.me, bytes);
+        if self.host.registers.audience.take_lost(self.at.me) {
+            self.tell_flushed(None, false);
+        }
         for heard in heard {
             match heard {
                 Heard::Message(m) => {
@@ -270,19 +282,43 @@ impl Shard {
                 Heard::Stale { who, key, itself } => self.tell_stale(who, &key, itself),
                 Heard::Changed(changes) => self.tell_changed(&changes, true),
                 Heard::Invalidation { id, body } => self.take_invalidation(id, &body),
-                Heard::Flushed => self.tell_flushed(None, true),
+                Heard::Flushed { borrowed } => self.tell_flushed(None, !borrowed),
             }
         }
     }
 
     /// A client has caused messages. While a sibling, or the plane, does not keep up, it waits.
     fn hold_if_behind(&mut self, client: u32) {
+        if self.somebody_is_behind()
+            && let Some(session) = self.clients.get(client).filter(|session| session.hold == Hold::None)
+        {
+            session.hold = Hold::Behind;
+            self.pubsub.waiting.push((client, session.generation));
+        }
+    }
+
+    fn somebody_is_behind(&self) -> bool {
         let audience = &self.host.registers.audience;
         let mut others = (0..self.at.shards).filter(|&shard| shard != self.at.me);
-        if self.pubsub.plane_is_behind || others.any(|to| audience.unheard(to) > UNHEARD) {
-            let until = self.now.ms() + 1;
-            if let Some(session) = self.clients.get(client).filter(|s| s.hold == Hold::None) {
-                session.hold = Hold::Until(until);
+        self.pubsub.plane_is_behind || others.any(|to| audience.unheard(to) > UNHEARD)
+    }
+
+    /// When to look again whether those who publish may go on, in unix milliseconds.
+    pub(super) fn publishers_due(&self) -> Option<u64> {
+        (!self.pubsub.waiting.is_empty()).then(|| self.now.ms() + 1)
+    }
+
+    /// Those who publish go on once everybody keeps up.
+    pub(super) fn release_publishers(&mut self) {
+        if self.pubsub.waiting.is_empty() || self.somebody_is_behind() {
+            return;
+        }
+        for (client, generation) in std::mem::take(&mut self.pubsub.waiting) {
+            if let Some(session) = self.clients.get_same(client, generation)
+                && session.hold == Hold::Behind
+                && session.let_go()
+            {
+                self.resume.push(client);
             }
         }
     }

@@ -134,15 +134,16 @@ impl Shard {
         new.iter().for_each(|prefix| self.host.registers.audience.prefixes.join(prefix, self.at.me));
         self.trackers.clients.insert(client);
         self.metrics.tracking.set(self.trackers.clients.len() as u64);
-        if broadcasts {
-            self.note_prefixes();
-        }
+        self.note_tracker(broadcasts);
     }
 
-    /// All shards look again whether somebody wants to hear of prefixes, with their next turn.
-    fn note_prefixes(&mut self) {
-        self.host.live.touch();
-        self.configure_trackers();
+    /// A client has come or gone. If it wants to hear of prefixes, all shards look with their next turn whether
+    /// anybody does.
+    fn note_tracker(&mut self, broadcasts: bool) {
+        if broadcasts {
+            self.host.live.touch();
+            self.configure_trackers();
+        }
         self.configure_events();
     }
 
@@ -156,9 +157,7 @@ impl Shard {
         }
         self.trackers.clients.remove(&client);
         self.metrics.tracking.set(self.trackers.clients.len() as u64);
-        if tracking.broadcast {
-            self.note_prefixes();
-        }
+        self.note_tracker(tracking.broadcast);
     }
 
     /// CLIENT CACHING (YES | NO)

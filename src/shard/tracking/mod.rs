@@ -39,16 +39,19 @@ pub(super) struct Trackers {
     remembers: bool,
     /// What has changed in this turn, for those who want to hear of prefixes.
     changed: Changes,
-    /// Of the client whose transaction is executed: what it is told of behind the reply. `None` is all keys.
+    /// Of the client whose command is executed before it is replied to, as in a transaction: what it is told of
+    /// behind the reply. `None` is all keys.
     pending: Vec<Option<Box<[u8]>>>,
+    pub(super) defers: bool,
     /// The sibling's client whose command is executed.
     pub(super) author: Option<ClientRef>,
 }
 
 impl Trackers {
-    /// Whether commands have to tell what they change.
+    /// Whether commands have to tell what they change. As long as there is a client, for it hears of a flush
+    /// also when it has read nothing.
     pub(super) fn want_any(&self) -> bool {
-        self.broadcasts || self.remembers
+        self.broadcasts || self.remembers || !self.clients.is_empty()
     }
 }
 
@@ -60,30 +63,36 @@ impl Shard {
 
     // ---- remembering
 
-    /// A client of ours that keeps copies has given a command.
-    pub(super) fn note_read(&mut self, client: u32, spec: &Spec, args: Args<'_>) {
-        let Some(session) = self.clients.get(client) else { return };
+    /// A client of ours that keeps copies has given a command; `ran`: it was not refused.
+    pub(super) fn note_read(&mut self, client: u32, spec: &Spec, args: Args<'_>, ran: bool) {
+        // what was put off has read nothing yet, and comes again
+        let Some(session) = self.clients.get(client).filter(|session| session.held.is_empty()) else {
+            return;
+        };
         let (db, own) = (session.caller.db, session.door == Door::Own && self.at.cluster);
         let Some(tracking) = &mut session.tracking else { return };
-        let remembers = tracking.remembers();
+        let remembers = ran && tracking.remembers();
         // CLIENT CACHING is for the next command; in MULTI, for all of it
         if session.multi.is_none() && !spec.name.starts_with("client|") {
             tracking.caching = false;
         }
         if remembers && session.multi.is_none() {
             let me = self.at.me as u16;
-            let is_here = |shard: &Shard, slot| own || shard.view.local_owner(slot) == Some(me);
+            // elsewhere it reads on loan, or a sibling reads for it
+            let is_here = |shard: &Shard, slot| {
+                (own || shard.view.local_owner(slot) == Some(me)) && !shard.is_lent(slot)
+            };
             self.remember(self.reader(client), db, spec, args, is_here);
         }
     }
 
     /// A client of ours, as one that has read a key.
-    fn reader(&self, client: u32) -> ClientRef {
+    pub(super) fn reader(&self, client: u32) -> ClientRef {
         let generation = self.clients.peek(client).map_or(0, |session| session.generation);
         ClientRef { shard: self.at.me as u16, client, generation, round: 0 }
     }
 
-    /// A client of ours has read what is here, or is here for it: in a transaction, or on loan.
+    /// A transaction of a client of ours has read what is here, or is here for it.
     pub(super) fn note_read_here(&mut self, client: u32, spec: &Spec, args: Args<'_>) {
         let Some(session) = self.clients.peek(client) else { return };
         let db = session.caller.db;
@@ -92,9 +101,9 @@ impl Shard {
         }
     }
 
-    /// A sibling's client has read what is here.
+    /// A client has read what is here, or is here for it: a sibling's, or one of ours on loan.
     #[cold]
-    pub(super) fn note_read_of_sibling(&mut self, who: ClientRef, db: usize, spec: &Spec, args: Args<'_>) {
+    pub(super) fn note_read_for(&mut self, who: ClientRef, db: usize, spec: &Spec, args: Args<'_>) {
         self.remember(who, db, spec, args, |_, _| true);
     }
 
@@ -111,12 +120,9 @@ impl Shard {
         }
         for k in table::keys_of(spec, args) {
             let key = self.ks.hasher().key(args.at(k.index));
-            if is_here(self, key.slot) && !self.is_lent(key.slot) {
+            if is_here(self, key.slot) {
                 self.ks.db_mut(db).track(&key, who);
             }
-        }
-        if !std::mem::replace(&mut self.trackers.remembers, true) {
-            self.track_expired();
         }
         self.note_interest();
         self.trim_remembered();
@@ -145,10 +151,21 @@ impl Shard {
 
     /// Nobody has anything here any more: what expires need not be noted for it.
     pub(super) fn tick_trackers(&mut self) {
-        if self.trackers.remembers && self.ks.iter().all(|db| db.tracked().0 == 0) {
+        if self.trackers.remembers && !self.has_readers() {
             self.trackers.remembers = false;
+            self.configure_events();
+        }
+    }
+
+    fn has_readers(&self) -> bool {
+        self.ks.iter().any(|db| db.tracked().0 > 0)
+    }
+
+    /// Slots have come, or somebody has read a key: what expires is to be noted, too.
+    pub(super) fn note_readers(&mut self) {
+        if !self.trackers.remembers && self.has_readers() {
+            self.trackers.remembers = true;
             self.track_expired();
-            self.note_interest();
         }
     }
 
@@ -181,7 +198,8 @@ impl Shard {
     }
 
     /// All keys of a database, or of all, are gone. A flush by the front door reaches all shards: each tells
-    /// its own clients. Of another one, siblings' clients at the front door are told, too.
+    /// its own clients. In a transaction all was borrowed for it: siblings have to tell theirs. Of another one,
+    /// their clients at the front door are told, too.
     pub(super) fn invalidate_all(&mut self, db: Option<usize>, author: Option<ClientRef>) {
         let dbs = db.map_or(0..self.ks.databases(), |db| db..db + 1);
         dbs.for_each(|db| drop(self.ks.db_mut(db).take_all_readers(None)));
@@ -191,15 +209,18 @@ impl Shard {
         let by_front_door = author.is_some_and(|a| {
             a.shard != me || self.clients.peek(a.client).is_some_and(|session| session.door == Door::Front)
         });
-        if !by_front_door {
+        let borrowed = self.fx.apart;
+        if borrowed || !by_front_door {
             let (me, shards) = (self.at.me, self.at.shards);
-            (0..shards).filter(|to| *to != me).for_each(|to| self.send_heard(to, Heard::Flushed));
+            (0..shards)
+                .filter(|to| *to != me)
+                .for_each(|to| self.send_heard(to, Heard::Flushed { borrowed }));
         }
     }
 
     /// Tells our clients that all keys are gone; of a sibling's keys, only those at the front door.
     pub(super) fn tell_flushed(&mut self, author: Option<ClientRef>, of_sibling: bool) {
-        let author = author.filter(|author| self.in_exec && author.shard == self.at.me as u16);
+        let author = author.filter(|author| self.trackers.defers && author.shard == self.at.me as u16);
         for client in self.trackers.clients.clone() {
             if of_sibling && self.clients.peek(client).is_some_and(|s| s.door == Door::Own) {
                 continue;
@@ -221,14 +242,17 @@ impl Shard {
         if tracking.broadcast || tracking.no_loop && itself {
             return;
         }
-        match itself && self.in_exec {
+        match itself && self.trackers.defers {
             true => self.trackers.pending.push(Some(key.into())),
             false => self.send_invalidation(who.client, Some(&[key])),
         }
     }
 
-    /// A transaction is over: its client may be told what it has done.
+    /// A client's reply is there: it may be told what it has done, and CLIENT CACHING was for nothing more.
     pub(super) fn tell_pending(&mut self, client: u32) {
+        if let Some(tracking) = self.clients.get(client).and_then(|session| session.tracking.as_mut()) {
+            tracking.caching = false;
+        }
         for key in std::mem::take(&mut self.trackers.pending) {
             match key {
                 Some(key) => self.send_invalidation(client, Some(&[&key[..]])),
