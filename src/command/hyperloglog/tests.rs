@@ -112,7 +112,7 @@ fn changes_are_told() {
         ("PFCOUNT a b missing", &["keymiss:missing"], 0),
         ("PFMERGE c a b", &["keymiss:c", "new:c", "pfadd:c"], 1),
         ("PFMERGE c a", &["pfadd:c"], 1),
-        ("PFDEBUG TODENSE c", &[":c"], 1),
+        ("PFDEBUG TODENSE c", &[], 1),
         ("PFDEBUG TODENSE c", &[], 0),
         ("PFADD c x", &[], 0),
         ("PFADD c more", &["pfadd:c"], 1),
