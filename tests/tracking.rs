@@ -13,8 +13,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// So long nothing comes, when all has come.
 const QUIET: Duration = Duration::from_millis(50);
-/// In this time keys expire, read or not.
-const A_WHILE: Duration = Duration::from_millis(250);
+/// In this time keys expire, read or not, that were to live for three times [`QUIET`].
+const A_WHILE: Duration = Duration::from_millis(400);
 const SHAPES: [Shape; 4] = [Shape::Standalone(1), Shape::Standalone(2), Shape::Host(1), Shape::Host(2)];
 
 /// A client's letter and its command; `$X` is the id of client X. An empty line begins anew, with new clients.
@@ -44,7 +44,7 @@ B LPOP list
 A EXISTS x y
 B SET y 1
 A GET e
-B SET e 1 PX 30
+B SET e 1 PX 150
 @
 A GET e
 B PEXPIRE e 20
@@ -143,7 +143,7 @@ B SET item:1 x
 B SET thing:1 x
 B MSET user:1 a item:1 b user:2 c thing:2 d
 A SET user:1 own
-B SET user:9 x PX 20
+B SET user:9 x PX 150
 @
 A CLIENT TRACKING ON BCAST PREFIX user:1
 A CLIENT TRACKING ON BCAST PREFIX a PREFIX ab

@@ -239,18 +239,16 @@ pub struct Shard {
     slow_ticks: u64,
 }
 
+fn place(me: usize, shards: usize, host: &Host, view: &View) -> Place {
+    Place { me, shards, cluster: host.cluster, calm: !host.cluster || view.is_calm(me), copies: None }
+}
+
 impl Shard {
     pub fn new(setup: Setup) -> Shard {
         let Setup { me, shards, host, view, hasher, databases, seed, ticks } = setup;
         let conf = host.live.snapshot();
         let mut shard = Shard {
-            at: Place {
-                me,
-                shards,
-                cluster: host.cluster,
-                calm: !host.cluster || view.is_calm(me),
-                copies: None,
-            },
+            at: place(me, shards, &host, &view),
             metrics: host.metrics[me].clone(),
             generation: host.live.generation(),
             conf,
