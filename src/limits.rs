@@ -263,6 +263,12 @@ pub const LANDING_AHEAD: usize = 256 * 1024;
 /// Bytes that the log may have before it to write, above which slots land no further: under `appendfsync
 /// always` a client's reply waits for the sync of so many more.
 pub const LANDING_UNWRITTEN: usize = 256 * 1024;
+/// Entries that a rough trim of a stream removes at most, if nodes have no limit of entries, and however
+/// high that limit is.
+pub const STREAM_TRIM: u64 = 10_000;
+pub const STREAM_TRIM_MAX: u64 = 1_000_000;
+/// Entries of a stream that a client gets that has waited and set no bound.
+pub const STREAM_WOKEN: usize = 1000;
 /// Elements that one command of a rewritten append-only file adds at most.
 pub const AOF_REWRITE_ITEMS: usize = 64;
 /// Longest annotation of an append-only file.

@@ -101,6 +101,8 @@ pub fn limits(c: &Config) -> Limits {
         set_max_intset_entries: c.set_max_intset_entries as usize,
         zset_max_listpack_entries: c.zset_max_listpack_entries as usize,
         zset_max_listpack_value: c.zset_max_listpack_value as usize,
+        stream_node_max_bytes: c.stream_node_max_bytes as usize,
+        stream_node_max_entries: c.stream_node_max_entries,
     }
 }
 
@@ -181,6 +183,12 @@ pub struct Effects {
     pub apart: bool,
     /// What to propagate instead of the command itself; unused when empty.
     pub instead: Vec<OwnedArgs>,
+    /// What stands there is all that is to be propagated, be it nothing.
+    pub quiet: bool,
+    /// The command is one of a client that waits, and is tried again.
+    pub waiting: bool,
+    /// What a client that waits tries again, where that is not the command as it was sent.
+    pub again: Option<OwnedArgs>,
     /// Somebody listens (events, WATCH, tracking, blocked clients): events are collected.
     pub listening: bool,
     pub events: Vec<Event>,
@@ -215,6 +223,14 @@ pub enum Aside {
     DropPackets(i64),
     /// Let the plane close the bus link to a node, from it, or both (DEBUG).
     KillLinks { which: &'static str, node: NodeId },
+}
+
+impl Event {
+    /// Whether who waits for the key may have to be looked at.
+    pub fn wakes(&self) -> bool {
+        // who waits for what a group has not read is told when that group is gone
+        self.changed || self.class == class::STREAM && self.name == "xgroup-destroy"
+    }
 }
 
 impl Effects {

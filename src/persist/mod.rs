@@ -21,6 +21,7 @@ mod lzf;
 mod old;
 pub mod rdb;
 mod read;
+mod stream;
 mod write;
 
 pub use crc64::crc64;

@@ -3,7 +3,7 @@
 use super::codes::*;
 use super::error::{Error, Stop};
 use super::input::Input;
-use super::old;
+use super::{old, stream};
 use crate::util::num::parse_f64;
 use crate::value::intset::IntSet;
 use crate::value::zset::Inserted;
@@ -27,6 +27,7 @@ enum Part {
     Set(Set),
     ZSet(ZSet),
     Hash(Hash),
+    Stream(stream::Part),
 }
 
 /// Where a hash's fields say when their time is over. That they have no such time is all that we can keep.
@@ -75,7 +76,7 @@ impl Building {
             kind::HASH => Part::Hash(Hash::new()),
             kind::MODULE | kind::MODULE_2 => return Err(Error::Unsupported("a module's type")),
             kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
-                return Err(Error::Unsupported("streams"));
+                Part::Stream(stream::Part::new(kind))
             }
             kind::HASH_TTL_PREVIEW | kind::HASH_TTL => {
                 ends = Ends::Before;
@@ -97,6 +98,9 @@ impl Building {
     ) -> Result<Option<Object>, Stop> {
         if let Part::Whole = self.part {
             return input.attempt(|input| whole(self.kind, input, limits)).map(Some);
+        }
+        if let Part::Stream(part) = &mut self.part {
+            return part.step(input, work);
         }
         let mut left = match self.left {
             Some(left) => left,
@@ -144,7 +148,7 @@ impl Building {
 
     fn element(&mut self, input: &mut Input<'_>, limits: &Limits) -> Result<(), Stop> {
         let new = match &mut self.part {
-            Part::Whole => unreachable!("it has no elements"),
+            Part::Whole | Part::Stream(_) => unreachable!("it has no elements"),
             Part::List(list) => {
                 input.text()?.with(|text| list.push_back(text, limits));
                 true
@@ -174,7 +178,7 @@ impl Building {
 
     fn finish(&mut self) -> Result<Object, Error> {
         Ok(match std::mem::replace(&mut self.part, Part::Whole) {
-            Part::Whole => unreachable!("it has no elements"),
+            Part::Whole | Part::Stream(_) => unreachable!("it has no elements"),
             Part::List(list) => Object::List(list),
             Part::Nodes(nodes) if nodes.is_empty() => return Err(Error::Empty),
             Part::Nodes(nodes) => Object::List(List::from_listpacks(nodes)),

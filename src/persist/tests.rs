@@ -29,6 +29,8 @@ fn tight() -> Limits {
         set_max_intset_entries: 4,
         zset_max_listpack_entries: 4,
         zset_max_listpack_value: 20,
+        stream_node_max_bytes: 200,
+        stream_node_max_entries: 4,
     }
 }
 
@@ -148,6 +150,7 @@ fn a_value_of_many_megabytes_is_written_in_bounded_steps() {
         Kind::Hash(vec![("f".into(), noise.clone()), ("g".into(), vec![b'y'; 100_000])]),
         Kind::Set((0..20_000).map(|i| format!("member:{i}").into_bytes()).collect()),
         Kind::ZSet((0..20_000).map(|i| (format!("member:{i}").into_bytes(), f64::from(i) / 7.0)).collect()),
+        Kind::Stream(samples::long_stream(20_000)),
     ];
     for model in models {
         let object = value_of(&model, &Limits::default());

@@ -2,6 +2,7 @@
 
 use super::codes::*;
 use super::lzf::{Outcome, Run, Table};
+use super::stream;
 use crate::util::num::parse_i64;
 use crate::value::{Elem, Object, ValueRef};
 
@@ -27,11 +28,24 @@ impl Encoder {
 pub struct Writing {
     begun: bool,
     /// Where the stretch of elements begins that is being written.
-    cursor: u64,
+    cursor: Cursor,
     /// Pieces of it that are written.
     done: usize,
     /// The piece after those, when it is in the midst.
     text: Midst,
+}
+
+/// A place in a value.
+enum Cursor {
+    /// As the value itself counts its elements.
+    At(u64),
+    Stream(stream::Place),
+}
+
+impl Default for Cursor {
+    fn default() -> Cursor {
+        Cursor::At(0)
+    }
 }
 
 /// A string of which a part is written.
@@ -61,6 +75,7 @@ pub fn kind_of(value: ValueRef<'_>) -> u8 {
         Object::Set(_) => kind::SET,
         Object::ZSet(zset) if zset.listpack().is_some() => kind::ZSET_LISTPACK,
         Object::ZSet(_) => kind::ZSET_2,
+        Object::Stream(_) => kind::STREAM_LISTPACKS_2,
     }
 }
 
@@ -87,7 +102,7 @@ impl Writing {
         loop {
             let skip = self.done;
             let mut pieces = Pieces { encoder, out, end, skip, seen: 0, full: false, text: &mut self.text };
-            let next = stretch(value, self.cursor, &mut pieces);
+            let next = next_stretch(value, &self.cursor, &mut pieces);
             let Pieces { skip: done, full, seen, .. } = pieces;
             if full && done < seen {
                 self.done = done;
@@ -105,7 +120,7 @@ impl Writing {
     }
 }
 
-/// The number that precedes a value's elements: nodes for a list, and nothing for what is one string.
+/// The number that precedes a value's elements: nodes for a list or a stream, and nothing for what is one string.
 fn count(value: ValueRef<'_>) -> Option<usize> {
     let ValueRef::Obj(object) = value else { return None };
     match object {
@@ -114,6 +129,21 @@ fn count(value: ValueRef<'_>) -> Option<usize> {
         Object::Hash(hash) => hash.listpack().is_none().then(|| hash.len()),
         Object::Set(set) => set.intset().is_none().then(|| set.len()),
         Object::ZSet(zset) => zset.listpack().is_none().then(|| zset.len()),
+        Object::Stream(stream) => Some(stream.log.nodes()),
+    }
+}
+
+/// Shows some elements from `cursor` on, and returns where the next begin, if there are more.
+fn next_stretch(value: ValueRef<'_>, cursor: &Cursor, pieces: &mut Pieces<'_>) -> Option<Cursor> {
+    match (value, cursor) {
+        (ValueRef::Obj(Object::Stream(stream)), Cursor::Stream(place)) => {
+            stream::stretch(stream, place, pieces).map(Cursor::Stream)
+        }
+        (ValueRef::Obj(Object::Stream(stream)), Cursor::At(_)) => {
+            stream::stretch(stream, &stream::Place::default(), pieces).map(Cursor::Stream)
+        }
+        (_, Cursor::At(at)) => stretch(value, *at, pieces).map(Cursor::At),
+        (_, Cursor::Stream(_)) => unreachable!("the value is the same as before"),
     }
 }
 
@@ -177,11 +207,12 @@ fn stretch(value: ValueRef<'_>, cursor: u64, pieces: &mut Pieces<'_>) -> Option<
                 (start > 0).then_some((zset.len() - start) as u64)
             }
         },
+        Object::Stream(_) => unreachable!("streams have places of their own"),
     }
 }
 
 /// Where a stretch's pieces go: past those that are written, until the budget is spent.
-struct Pieces<'a> {
+pub(super) struct Pieces<'a> {
     encoder: &'a mut Encoder,
     out: &'a mut Vec<u8>,
     end: usize,
@@ -205,7 +236,7 @@ impl Pieces<'_> {
         self.full = self.out.len() >= self.end;
     }
 
-    fn len(&mut self, len: u64) {
+    pub fn len(&mut self, len: u64) {
         if self.wants() {
             put_len(self.out, len);
             self.wrote();
@@ -213,13 +244,18 @@ impl Pieces<'_> {
     }
 
     fn score(&mut self, score: f64) {
+        self.raw(&score.to_le_bytes());
+    }
+
+    /// Some bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
         if self.wants() {
-            self.out.extend_from_slice(&score.to_le_bytes());
+            self.out.extend_from_slice(bytes);
             self.wrote();
         }
     }
 
-    fn text(&mut self, text: &[u8]) {
+    pub fn text(&mut self, text: &[u8]) {
         if self.wants() {
             match self.put(text) {
                 true => self.wrote(),

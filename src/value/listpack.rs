@@ -317,6 +317,16 @@ impl Listpack {
         }
     }
 
+    /// Appends several elements at once, with room for as many again.
+    pub fn append_with(&mut self, f: impl FnOnce(&mut Tail<'_>)) {
+        self.buf.pop();
+        let mut tail = Tail { buf: &mut self.buf, count: 0 };
+        f(&mut tail);
+        let came = tail.count;
+        self.buf.push(EOF);
+        self.refresh_header(0, came);
+    }
+
     /// Puts `text` before `pos` and returns its place.
     pub fn insert_before(&mut self, pos: Pos, text: &[u8]) -> Pos {
         self.write(pos.0, 0, 0, Entry::of(text))
@@ -485,6 +495,32 @@ impl Listpack {
         if cap - len > 16 + len / 8 {
             self.buf.shrink_to_fit();
         }
+    }
+}
+
+/// The end of a listpack to which elements are appended.
+pub struct Tail<'a> {
+    buf: &'a mut Vec<u8>,
+    count: usize,
+}
+
+impl Tail<'_> {
+    pub fn text(&mut self, text: &[u8]) {
+        self.push(Entry::of(text));
+    }
+
+    /// The number's text.
+    pub fn int(&mut self, v: i64) {
+        self.push(Entry::int(v));
+    }
+
+    fn push(&mut self, entry: Entry<'_>) {
+        let head = entry.head_len as usize;
+        let (back, back_len) = backlen(head + entry.text.len());
+        self.buf.extend_from_slice(&entry.head[..head]);
+        self.buf.extend_from_slice(entry.text);
+        self.buf.extend_from_slice(&back[..back_len]);
+        self.count += 1;
     }
 }
 

@@ -10,6 +10,7 @@ pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod set;
+pub mod stream;
 mod text;
 pub mod zset;
 
@@ -18,6 +19,7 @@ pub use hash::Hash;
 pub use list::List;
 pub use listpack::{Elem, Listpack};
 pub use set::Set;
+pub use stream::Stream;
 pub use text::Text;
 pub use zset::ZSet;
 
@@ -31,6 +33,7 @@ pub enum Object {
     Hash(Hash),
     Set(Set),
     ZSet(ZSet),
+    Stream(Box<Stream>),
 }
 
 /// A value, in place. A string is an `Int` or a `Str`, however long; never an `Obj`.
@@ -58,6 +61,9 @@ pub struct Limits {
     pub set_max_intset_entries: usize,
     pub zset_max_listpack_entries: usize,
     pub zset_max_listpack_value: usize,
+    /// Bytes and entries of a stream's node; 0 is no limit.
+    pub stream_node_max_bytes: usize,
+    pub stream_node_max_entries: u64,
 }
 
 impl Default for Limits {
@@ -69,6 +75,8 @@ impl Default for Limits {
             set_max_intset_entries: 512,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
         }
     }
 }
@@ -85,6 +93,7 @@ impl Object {
             Object::Hash(_) => "hash",
             Object::Set(_) => "set",
             Object::ZSet(_) => "zset",
+            Object::Stream(_) => "stream",
         }
     }
 
@@ -96,6 +105,7 @@ impl Object {
             Object::Hash(hash) => hash.encoding(),
             Object::Set(set) => set.encoding(),
             Object::ZSet(zset) => zset.encoding(),
+            Object::Stream(stream) => stream.encoding(),
         }
     }
 
@@ -107,11 +117,13 @@ impl Object {
             Object::Hash(hash) => hash.free_effort(),
             Object::Set(set) => set.free_effort(),
             Object::ZSet(zset) => zset.free_effort(),
+            Object::Stream(stream) => stream.free_effort(),
         }
     }
 
     /// Bytes on the heap, without the object itself. Kept up to date by every change, so that
-    /// there is nothing to sample: constant time but for lists, where it looks at each node.
+    /// there is nothing to sample: constant time but for lists, where it looks at each node, and
+    /// streams, where it looks at each group.
     pub fn mem(&self) -> usize {
         match self {
             Object::Str(text) => alloc_size(text.heap()),
@@ -119,6 +131,7 @@ impl Object {
             Object::Hash(hash) => hash.mem(),
             Object::Set(set) => set.mem(),
             Object::ZSet(zset) => zset.mem(),
+            Object::Stream(stream) => stream.mem(),
         }
     }
 }
@@ -142,6 +155,15 @@ pub(crate) fn alloc_size(bytes: usize) -> usize {
         0..=128 => bytes.next_multiple_of(16),
         _ => bytes.next_multiple_of(bytes.next_power_of_two() / 8),
     }
+}
+
+/// Roughly what a `BTreeMap` or `BTreeSet` of `len` such items takes: its nodes have places for 11, and
+/// are two thirds full, as a rule.
+pub(crate) fn tree_size<T>(len: usize) -> usize {
+    const PLACES: usize = 11;
+    const FILLED: usize = 7;
+    const LINKS: usize = 16;
+    len.div_ceil(FILLED) * alloc_size(PLACES * size_of::<T>() + LINKS)
 }
 
 /// Scans a dict as Redis does for SCAN's COUNT: whole chains until `count` items were visited, and

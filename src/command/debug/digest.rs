@@ -43,6 +43,7 @@ impl Digest {
             ValueRef::Obj(Object::Set(_)) => 2,
             ValueRef::Obj(Object::ZSet(_)) => 3,
             ValueRef::Obj(Object::Hash(_)) => 4,
+            ValueRef::Obj(Object::Stream(_)) => 6,
             _ => 0,
         };
         self.mix(&kind.to_be_bytes());
@@ -71,6 +72,15 @@ impl Digest {
             Object::Hash(hash) => {
                 for (field, value) in hash.iter() {
                     value.with_text(|value| self.xor_pair(field, value));
+                }
+            }
+            Object::Stream(stream) => {
+                for entry in stream.log.iter() {
+                    self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                    for (field, value) in entry.pairs() {
+                        self.mix_elem(field);
+                        self.mix_elem(value);
+                    }
                 }
             }
         }

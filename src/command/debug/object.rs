@@ -1,5 +1,6 @@
 //! What DEBUG OBJECT tells of a value.
 
+use crate::persist::{Encoder, Writing};
 use crate::store::{Clock, EntryRef, ValueRef};
 use crate::util::num::parse_i64;
 use crate::value::{Elem, Object};
@@ -88,5 +89,10 @@ fn object_len(object: &Object) -> usize {
             Some(pack) => bytes_len(pack.byte_len()),
             None => len_len(zset.len()) + zset.iter().map(|(m, _)| elem_len(m) + 8).sum::<usize>(),
         },
+        Object::Stream(_) => {
+            let mut dumped = Vec::new();
+            Writing::new().step(ValueRef::Obj(object), &mut Encoder::new(false), usize::MAX, &mut dumped);
+            dumped.len()
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Commands as bytes, and values as commands.
 
+use super::stream::{self, Place};
 use crate::limits::AOF_REWRITE_ITEMS;
 use crate::util::num::{Buf, write_double};
 use crate::value::Object;
@@ -112,6 +113,12 @@ fn rebuild_object(out: &mut Vec<u8>, key: &[u8], object: &Object) {
                 field.with_text(|t| word(out, t));
                 value.with_text(|t| word(out, t));
             });
+        }
+        Object::Stream(stream) => {
+            let mut place = Some(Place::default());
+            while let Some(from) = place {
+                place = stream::stretch(out, key, stream, &from, usize::MAX);
+            }
         }
     }
 }

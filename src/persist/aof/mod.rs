@@ -12,3 +12,4 @@ pub mod manifest;
 pub mod reader;
 pub mod restate;
 pub mod slots;
+pub mod stream;

@@ -185,7 +185,7 @@ fn other_files() {
             Err(Error::Corrupt("a value of no known type")),
         ),
         ("REDIS0010", vec![247, 1], sum, Err(Error::Unsupported("a module's data"))),
-        ("REDIS0010", vec![15, 1, b'k', 0], sum, Err(Error::Unsupported("streams"))),
+        ("REDIS0010", vec![7, 1, b'k', 0], sum, Err(Error::Unsupported("a module's type"))),
         // an empty list, as bugs of old left them
         ("REDIS0010", [&[1, 1, b'e', 0], &key[..]].concat(), sum, Ok(vec![(0, None)])),
     ];

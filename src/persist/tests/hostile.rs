@@ -8,7 +8,7 @@ use super::{dumped, tight};
 use crate::persist::codes::kind;
 use crate::persist::crc64::crc64;
 use crate::persist::*;
-use crate::value::{Limits, Object};
+use crate::value::{Limits, Listpack, Object};
 
 /// A payload with a right checksum around whatever body.
 fn framed(body: &[u8], version: u16) -> Vec<u8> {
@@ -138,6 +138,77 @@ proptest! {
     }
 }
 
+/// A node of one entry, changed.
+fn node(change: impl Fn(&mut Vec<i64>)) -> Vec<u8> {
+    // one lives, none is deleted, one field; the entry with that field
+    let mut numbers = vec![1, 0, 1, 7, 0, 2, 0, 0, 8, 4];
+    change(&mut numbers);
+    let mut pack = Listpack::new();
+    numbers.into_iter().for_each(|n| pack.push_back_int(n));
+    pack.into_bytes()
+}
+
+/// A stream of these nodes, its length, and these groups.
+fn stream(nodes: &[Vec<u8>], len: u8, groups: &[u8]) -> Vec<u8> {
+    let nodes = nodes.iter().enumerate().map(|(n, node)| [plain(&[n as u8; 16]), plain(node)].concat());
+    let nodes: Vec<Vec<u8>> = nodes.collect();
+    [&[nodes.len() as u8], &nodes.concat()[..], &[len, 1, 1, 0, 0, 0, 0, len], groups].concat()
+}
+
+fn streams_that_lie(read: impl Fn(u8, Vec<u8>) -> Result<Object, Error>) {
+    let of = |change: &dyn Fn(&mut Vec<i64>)| stream(&[node(change)], 1, &[0]);
+    let group = |rest: &[u8]| stream(&[], 0, &[&[1, 1, b'g', 0, 0, 0], rest].concat());
+    let (pending, seen) = ([&[9; 16][..], &[0; 8], &[1]].concat(), [0u8; 8]);
+    let good: &[Vec<u8>] = &[
+        of(&|_| ()),
+        stream(&[], 0, &[0]),
+        group(&[0, 0]),
+        group(&[&[1], &pending[..], &[1, 1, b'c'], &seen, &[1], &[9; 16]].concat()),
+    ];
+    for body in good {
+        assert!(read(kind::STREAM_LISTPACKS_2, body.clone()).is_ok(), "{body:?}");
+    }
+    let bad: &[Vec<u8>] = &[
+        of(&|n| n[0] = 2),
+        of(&|n| n[0] = -1),
+        of(&|n| n[0] = i64::MAX),
+        of(&|n| n[1] = 1),
+        of(&|n| n[2] = 0),
+        of(&|n| n[2] = -1),
+        of(&|n| n[2] = i64::MAX),
+        of(&|n| n[4] = 1),
+        of(&|n| n[5] = 0),
+        of(&|n| n[5] = 3),
+        of(&|n| n[5] = 4),
+        of(&|n| n[9] = 3),
+        of(&|n| n[9] = -4),
+        of(&|n| n.truncate(9)),
+        of(&|n| n.truncate(5)),
+        of(&|n| n.clear()),
+        of(&|n| n.push(0)),
+        of(&|n| n.extend([0, 0, 0, i64::MAX, 1, 1, 4])),
+        stream(&[node(|_| ())], 2, &[0]),
+        stream(&[], 1, &[0]),
+        [&[2][..], &[plain(&[1; 16]), plain(&node(|_| ()))].concat().repeat(2), &[2, 1, 1, 0, 0, 0, 0, 2, 0]]
+            .concat(),
+        [&[1][..], &plain(&[1; 15]), &plain(&node(|_| ())), &[1, 1, 1, 0, 0, 0, 0, 1, 0]].concat(),
+        // a group twice, an entry twice, a consumer twice, entries of nobody, of two, and of none
+        stream(&[], 0, &[2, 1, b'g', 0, 0, 0, 0, 0, 1, b'g', 0, 0, 0, 0, 0]),
+        group(&[&[2], &pending[..], &pending, &[0]].concat()),
+        group(&[&[0, 2, 1, b'c'][..], &seen, &[0, 1, b'c'], &seen, &[0]].concat()),
+        group(&[&[1], &pending[..], &[0]].concat()),
+        group(
+            &[&[1], &pending[..], &[2, 1, b'c'], &seen, &[1], &[9; 16], &[1, b'd'], &seen, &[1], &[9; 16]]
+                .concat(),
+        ),
+        group(&[&[0, 1, 1, b'c'][..], &seen, &[1], &[9; 16]].concat()),
+    ];
+    for body in bad {
+        let found = read(kind::STREAM_LISTPACKS_2, body.clone());
+        assert!(matches!(found, Err(Error::Corrupt(_))), "{found:?} {body:?}");
+    }
+}
+
 #[test]
 fn frames_are_checked() {
     let limits = Limits::default();
@@ -196,7 +267,8 @@ fn claims_are_not_believed() {
     ] {
         assert_eq!(twice(kind, body).unwrap_err(), Error::Empty, "{kind}");
     }
-    for kind in [kind::MODULE_2, kind::STREAM_LISTPACKS_2] {
+    streams_that_lie(twice);
+    for kind in [kind::MODULE_2] {
         assert!(matches!(twice(kind, vec![0]), Err(Error::Unsupported(_))), "{kind}");
     }
     // hashes of which a field ends, and that say too much of themselves

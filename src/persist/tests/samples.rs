@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::persist::codes::kind;
+use crate::value::stream::{Group, Id, Stream};
 use crate::value::{Hash, Limits, List, Object, Set, ZSet};
 
 /// A value without an encoding.
@@ -13,6 +14,27 @@ pub enum Kind {
     Set(Vec<Vec<u8>>),
     Hash(Vec<(Vec<u8>, Vec<u8>)>),
     ZSet(Vec<(Vec<u8>, f64)>),
+    Stream(Streamed),
+}
+
+/// A stream: its entries, what it remembers, its groups.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Streamed {
+    pub entries: Vec<(Id, Vec<(Vec<u8>, Vec<u8>)>)>,
+    /// The last id, the highest that was deleted, and how many entries were added.
+    pub facts: (Id, Id, u64),
+    pub groups: Vec<Grouped>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Grouped {
+    pub name: Vec<u8>,
+    pub last: Id,
+    pub read: Option<i64>,
+    /// Names, and when they were seen.
+    pub consumers: Vec<(Vec<u8>, i64)>,
+    /// Ids, the numbers of their consumers, times and counts.
+    pub pending: Vec<(Id, usize, i64, u64)>,
 }
 
 /// What is equal when values are.
@@ -31,7 +53,44 @@ pub fn digest(object: &Object) -> Kind {
             Kind::Hash(fields)
         }
         Object::ZSet(zset) => Kind::ZSet(zset.iter().map(|(m, score)| (m.to_vec(), score)).collect()),
+        Object::Stream(stream) => Kind::Stream(streamed(stream)),
     }
+}
+
+fn streamed(stream: &Stream) -> Streamed {
+    let log = &stream.log;
+    let entries = log.iter().map(|entry| {
+        (entry.id, entry.pairs().map(|(field, value)| (field.to_vec(), value.to_vec())).collect())
+    });
+    let groups = stream.iter_groups().map(|(name, group)| {
+        let consumers: Vec<_> = group.iter().map(|c| (c.name.to_vec(), c.seen_ms)).collect();
+        let number = |name: &[u8]| consumers.iter().position(|(other, _)| other == name).expect("a consumer");
+        let pending = group.pending_from(Id::ZERO);
+        let pending = pending.map(|(id, p)| (id, number(&group.owner(&p).name), p.at_ms, p.count)).collect();
+        Grouped { name: name.to_vec(), last: group.last_id, read: group.read, pending, consumers }
+    });
+    Streamed {
+        entries: entries.collect(),
+        facts: (log.last_id, log.max_deleted_id, log.added),
+        groups: groups.collect(),
+    }
+}
+
+fn stream_of(model: &Streamed, limits: &Limits) -> Stream {
+    let mut stream = Stream::new();
+    for (id, pairs) in &model.entries {
+        stream.log.append(*id, pairs.iter().map(|(field, value)| (&field[..], &value[..])), limits);
+    }
+    (stream.log.last_id, stream.log.max_deleted_id, stream.log.added) = model.facts;
+    for grouped in &model.groups {
+        let mut group = Group::new(grouped.last, grouped.read);
+        let members: Vec<_> = grouped.consumers.iter().map(|(name, seen)| group.join(name, *seen)).collect();
+        for (id, owner, at_ms, count) in &grouped.pending {
+            group.assign(*id, members[*owner], *at_ms, *count);
+        }
+        assert!(stream.add_group(&grouped.name, group));
+    }
+    stream
 }
 
 /// Where a member or field stands twice, the last counts.
@@ -58,6 +117,7 @@ pub fn value_of(model: &Kind, limits: &Limits) -> Object {
             members.iter().for_each(|(member, score)| _ = zset.insert(member, *score, limits));
             Object::ZSet(zset)
         }
+        Kind::Stream(model) => Object::Stream(Box::new(stream_of(model, limits))),
     }
 }
 
@@ -80,6 +140,62 @@ fn score() -> impl Strategy<Value = f64> {
     ]
 }
 
+/// A stream of so many entries, all of which two consumers have been given.
+pub fn long_stream(len: u64) -> Streamed {
+    let ids = (1..=len).map(|n| Id::new(n * 7, n % 3));
+    let pair = |n: Id| vec![(b"field".to_vec(), n.ms.to_string().into_bytes())];
+    let group = Grouped {
+        name: b"group".to_vec(),
+        last: Id::new(len * 7, 9),
+        read: Some(len as i64),
+        consumers: vec![(b"a".to_vec(), 5), (b"b".to_vec(), 6)],
+        pending: ids.clone().map(|id| (id, (id.ms % 2) as usize, id.ms as i64, id.seq)).collect(),
+    };
+    Streamed {
+        entries: ids.map(|id| (id, pair(id))).collect(),
+        facts: (Id::new(len * 7, 9), Id::ZERO, len),
+        groups: vec![group],
+    }
+}
+
+fn id() -> impl Strategy<Value = Id> {
+    prop_oneof![
+        4 => (0u64..300, 0u64..3),
+        1 => (any::<u64>(), any::<u64>()),
+        1 => Just((u64::MAX, u64::MAX)),
+    ]
+    .prop_map(|(ms, seq)| Id::new(ms, seq))
+}
+
+fn grouped() -> impl Strategy<Value = Grouped> {
+    let consumers = prop::collection::btree_map(text(), any::<i64>(), 1..4);
+    let pending =
+        prop::collection::btree_map(id(), (any::<prop::sample::Index>(), any::<i64>(), any::<u64>()), 0..80);
+    let read = prop_oneof![Just(None), (0i64..1000).prop_map(Some)];
+    (id(), read, consumers, pending).prop_map(|(last, read, consumers, pending)| {
+        let consumers: Vec<_> = consumers.into_iter().collect();
+        let entry = |(id, (owner, at, count)): (Id, (prop::sample::Index, i64, u64))| {
+            (id, owner.index(consumers.len()), at, count)
+        };
+        let pending = pending.into_iter().map(entry).collect();
+        Grouped { name: Vec::new(), last, read, pending, consumers }
+    })
+}
+
+fn stream() -> impl Strategy<Value = Kind> {
+    let pairs = prop::collection::vec((text(), text()), 1..4);
+    let entries = prop::collection::btree_map(id().prop_filter("an id", |id| *id != Id::ZERO), pairs, 0..24);
+    let groups = prop::collection::btree_map(text(), grouped(), 0..3);
+    (entries, id(), id(), any::<u64>(), groups).prop_map(|(entries, last, deleted, added, groups)| {
+        let groups = groups.into_iter().map(|(name, group)| Grouped { name, ..group }).collect();
+        Kind::Stream(Streamed {
+            entries: entries.into_iter().collect(),
+            facts: (last, deleted, added),
+            groups,
+        })
+    })
+}
+
 pub fn model() -> impl Strategy<Value = Kind> {
     let some = 1..24usize;
     prop_oneof![
@@ -90,6 +206,7 @@ pub fn model() -> impl Strategy<Value = Kind> {
             .prop_map(Kind::Set),
         prop::collection::vec((text(), text()), some.clone()).prop_map(Kind::Hash),
         prop::collection::vec((text(), score()), some).prop_map(Kind::ZSet),
+        stream(),
     ]
 }
 
@@ -242,7 +359,51 @@ pub fn payloads() -> Vec<(&'static str, u8, Vec<u8>, Kind)> {
         ),
         ("plain nodes", kind::LIST_QUICKLIST_2, plain_node, Kind::List(vec![b"12".into(), b"text".into()])),
         ("set listpack", kind::SET_LISTPACK, plain(&pack), Kind::Set(sorted(texts))),
+        old_stream(kind::STREAM_LISTPACKS),
+        old_stream(kind::STREAM_LISTPACKS_3),
     ]
+}
+
+/// A stream as Redis 5 wrote it, or as 7.2 does: two entries, and a group that was given the first.
+fn old_stream(kind: u8) -> (&'static str, u8, Vec<u8>, Kind) {
+    let old = kind == kind::STREAM_LISTPACKS;
+    let mut pack = crate::value::Listpack::new();
+    [2, 0, 1, 7, 0, 2, 0, 0, 1, 4, 2, 0, 3, 2, 4].iter().for_each(|n| pack.push_back_int(*n));
+    let id = Id::new(5, 1);
+    let more: &[u8] = if old { &[] } else { &[5, 1, 4, 4, 9] };
+    let read: &[u8] = if old { &[] } else { &[1] };
+    let active: &[u8] = if old { &[] } else { &[7; 8] };
+    let body = [
+        &[1],
+        &plain(&id.to_bytes())[..],
+        &plain(pack.bytes()),
+        &[2, 5, 4],
+        more,
+        &[1, 1, b'g', 5, 1],
+        read,
+        &[1],
+        &id.to_bytes(),
+        &77u64.to_le_bytes(),
+        &[3, 1, 1, b'c'],
+        &99u64.to_le_bytes(),
+        active,
+        &[1],
+        &id.to_bytes(),
+    ];
+    let pair = |value: &str| vec![(b"7".to_vec(), value.as_bytes().to_vec())];
+    let group = Grouped {
+        name: b"g".to_vec(),
+        last: id,
+        read: Some(1),
+        consumers: vec![(b"c".to_vec(), 99)],
+        pending: vec![(id, 0, 77, 3)],
+    };
+    let streamed = Streamed {
+        entries: vec![(id, pair("1")), (Id::new(5, 4), pair("2"))],
+        facts: if old { (Id::new(5, 4), Id::ZERO, 2) } else { (Id::new(5, 4), Id::new(4, 4), 9) },
+        groups: vec![group],
+    };
+    (if old { "stream" } else { "stream of 7.2" }, kind, body.concat(), Kind::Stream(streamed))
 }
 
 fn dumped_listpack(texts: &[Vec<u8>]) -> Vec<u8> {
