@@ -4,6 +4,7 @@
 use super::ctx::{Aside, Ctx};
 use super::error::{Done, ErrReply, SYNTAX};
 use crate::resp::Args;
+use crate::resp::args::OwnedArgs;
 use crate::util::num::{LongDouble, parse_i64};
 
 const NOT_A_FLOAT: ErrReply = ErrReply::new("ERR timeout is not a float or out of range");
@@ -31,7 +32,14 @@ pub fn parse_timeout(ctx: &Ctx<'_>, text: &[u8]) -> Result<u64, ErrReply> {
 ///
 /// [`key::ACCESS`]: super::spec::key::ACCESS
 pub fn wait(ctx: &mut Ctx<'_>, until_ms: u64, nothing: Nothing) {
+    ctx.fx.again = None;
     ctx.fx.aside = Some(Aside::Wait { until_ms, nothing });
+}
+
+/// As [`wait`]; what is tried again is this.
+pub fn wait_with(ctx: &mut Ctx<'_>, until_ms: u64, nothing: Nothing, again: OwnedArgs) {
+    wait(ctx, until_ms, nothing);
+    ctx.fx.again = Some(again);
 }
 
 /// From which side of a collection elements are popped.

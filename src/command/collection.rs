@@ -1,4 +1,4 @@
-//! Collections by key: what the families of lists, hashes, sets and sorted sets share.
+//! Collections by key: what the families of lists, hashes, sets, sorted sets and streams share.
 
 use super::ctx::{Ctx, class};
 use super::error::{Done, ErrReply, NOT_INT, SYNTAX, WRONG_TYPE};
@@ -6,7 +6,7 @@ use crate::resp::{Args, Reply};
 use crate::store::{Clock, Db, Key, Look, Ttl, ValueMut, ValueRef};
 use crate::util::glob;
 use crate::util::num::{is_space, parse_i64};
-use crate::value::{Elem, Hash, List, Object, Set, ZSet};
+use crate::value::{Elem, Hash, List, Object, Set, Stream, ZSet};
 
 /// A kind of collection among the kinds of objects.
 pub trait Collection: Sized {
@@ -42,6 +42,28 @@ macro_rules! collection {
 }
 
 collection!(List Hash Set ZSet);
+
+impl Collection for Stream {
+    #[inline]
+    fn of(object: &Object) -> Option<&Self> {
+        if let Object::Stream(own) = object { Some(own) } else { None }
+    }
+
+    #[inline]
+    fn of_mut(object: &mut Object) -> Option<&mut Self> {
+        if let Object::Stream(own) = object { Some(own) } else { None }
+    }
+
+    fn into_object(self) -> Object {
+        Object::Stream(Box::new(self))
+    }
+
+    /// One without entries is still there.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
 
 /// The collection at `key`; an error when something else is there.
 #[inline]

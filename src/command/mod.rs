@@ -36,6 +36,7 @@ pub mod slot_stats;
 pub mod slowlog;
 pub mod sort;
 pub mod spec;
+pub mod stream;
 pub mod string;
 pub mod table;
 #[cfg(test)]

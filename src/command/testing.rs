@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::resp::Reply;
 use crate::resp::args::OwnedArgs;
 use crate::resp::parse::split_words;
-use crate::store::{Clock, Hasher, Keyspace, Look, ValueRef};
+use crate::store::{Clock, Expiry, Hasher, Keyspace, Look, ValueRef};
 use crate::util::rng::Rng;
 
 pub struct World {
@@ -23,6 +23,8 @@ pub struct World {
     pub me: usize,
     pub rng: Rng,
     pub now_ms: u64,
+    /// What runs comes from a primary, or a log.
+    pub obeys: bool,
 }
 
 impl Default for World {
@@ -50,6 +52,7 @@ impl World {
             me: 0,
             rng: Rng::new(1),
             now_ms: 1_700_000_000_000,
+            obeys: false,
         }
     }
 
@@ -81,11 +84,12 @@ impl World {
             Err(error) => Err(error),
             Ok(spec) => {
                 let Run::Here(handler) = spec.run else { panic!("{} runs above", spec.name) };
+                let expiry = if self.obeys { Expiry::Ignore } else { Expiry::Remove };
                 let mut ctx = Ctx {
                     ks: &mut self.ks,
                     db: self.caller.db,
                     out: Reply::new(&mut out, self.caller.resp3),
-                    clock: Clock::at(self.now_ms),
+                    clock: Clock { expiry, ..Clock::at(self.now_ms) },
                     now_us: self.now_ms * 1000,
                     conf: &self.conf,
                     rng: &mut self.rng,

@@ -214,6 +214,12 @@ impl<'a> Reply<'a> {
         self.end(open, if self.resp3 { b'~' } else { b'*' }, n);
     }
 
+    /// As [`Reply::end_array`], for pairs: a map in RESP3. In RESP2 each is an array of two, which the
+    /// caller has begun.
+    pub fn end_pairs(&mut self, open: Open, n: usize) {
+        self.end(open, if self.resp3 { b'%' } else { b'*' }, n);
+    }
+
     fn end(&mut self, open: Open, kind: u8, n: usize) {
         let mut buf = itoa::Buffer::new();
         let digits = buf.format(n).as_bytes();

@@ -53,13 +53,13 @@ enum Outcome {
 }
 
 impl Shard {
-    /// A command of a client found nothing.
+    /// A command of a client found nothing; `again` is what the client tries again, if not the same.
     pub(super) fn block(
         &mut self,
         client: u32,
         (spec, args): (&'static Spec, Args<'_>),
-        until_ms: u64,
-        nothing: Nothing,
+        again: Option<OwnedArgs>,
+        (until_ms, nothing): (u64, Nothing),
     ) {
         let Some(session) = self.clients.get(client) else { return };
         if self.in_exec {
@@ -78,6 +78,8 @@ impl Shard {
             return;
         }
         let (db, generation) = (session.caller.db, session.generation);
+        let again = again.unwrap_or_else(|| OwnedArgs::new(args.iter()));
+        let args = again.as_args();
         let keys = waited_for(spec, args, db);
         let last = table::keys_of(spec, args).last().map(|k| key_slot(args.at(k.index)));
         let target = last.filter(|_| keys.len() == 1);
@@ -89,8 +91,7 @@ impl Shard {
             self.ks.db_mut(db).wait(&key, waiter);
         }
         let session = self.clients.get(client).expect("it was there");
-        let args = OwnedArgs::new(args.iter());
-        session.blocked = Some(Box::new(Blocked { spec, args, keys, until_ms, woken: false }));
+        session.blocked = Some(Box::new(Blocked { spec, args: again, keys, until_ms, woken: false }));
         if until_ms > 0 {
             self.waits.deadlines.insert((until_ms, client, generation));
         }
@@ -217,6 +218,13 @@ impl Shard {
         self.serve_ready();
     }
 
+    /// Keys are gone for which no command asked: who reads for a group is told.
+    pub(super) fn tell_of_lost_keys(&mut self) {
+        if self.fx.listening && self.ks.iter_mut().fold(false, |lost, db| db.take_lost() | lost) {
+            self.look_again(None);
+        }
+    }
+
     /// Keys that were on their way are here or gone, or a snapshot is further.
     pub(super) fn serve_put_off(&mut self) {
         if !self.waits.put_off.is_empty() {
@@ -283,9 +291,13 @@ impl Shard {
     /// Who is to be served first from a key as it is.
     fn first_waiter(&mut self, Watched { db, slot, key }: &Watched) -> Option<Waiter> {
         let hash = self.ks.hasher().hash(key);
-        let found = self.ks.db(*db).peek(&Key { bytes: key, slot: *slot, hash }, &self.clock)?;
-        let group = group_of(found.value());
-        let fits = |w: &&Waiter| !w.tried && table::by_id(w.spec).group == group;
+        let found = self.ks.db(*db).peek(&Key { bytes: key, slot: *slot, hash }, &self.clock);
+        let group = found.map_or("", |found| group_of(found.value()));
+        let fits = |w: &&Waiter| {
+            let spec = table::by_id(w.spec);
+            // a consumer's command ends when its stream is gone
+            !w.tried && (spec.group == group || spec.name == "xreadgroup")
+        };
         self.ks.db(*db).waiters(*slot, key).find(fits).copied()
     }
 
@@ -315,10 +327,10 @@ impl Shard {
             return Outcome::Later;
         }
         let mut out = Vec::new();
-        (self.trackers.author, self.trackers.defers) = (Some(who), true);
+        (self.trackers.author, self.trackers.defers, self.fx.waiting) = (Some(who), true, true);
         let slow =
             self.run_for(&mut caller, spec, args.as_args(), FirstKey::default(), Share::Rest, &mut out);
-        (self.trackers.author, self.trackers.defers) = (None, false);
+        (self.trackers.author, self.trackers.defers, self.fx.waiting) = (None, false, false);
         if out.is_empty() {
             return Outcome::InVain;
         }
@@ -373,6 +385,7 @@ fn group_of(value: ValueRef<'_>) -> &'static str {
     match value {
         ValueRef::Obj(Object::List(_)) => "list",
         ValueRef::Obj(Object::ZSet(_)) => "sorted-set",
+        ValueRef::Obj(Object::Stream(_)) => "stream",
         _ => "",
     }
 }
@@ -395,6 +408,13 @@ fn with_key_alone(spec: &Spec, args: Args<'_>, key: &[u8]) -> OwnedArgs {
     let last = args.len() - 1;
     let [only] = spec.keys else { return OwnedArgs::new(args.iter()) };
     match (only.begin, only.find) {
+        (Begin::Keyword { .. }, Find::Range { last: -1, limit: 2, .. }) => {
+            let keys = table::keys_of(spec, args);
+            let (first, all) = (keys.first().map_or(args.len(), |k| k.index), keys.len());
+            let ids = keys.iter().filter(|k| args.at(k.index) == key).map(|k| args.at(k.index + all));
+            let head = args.slice(0, first).iter();
+            OwnedArgs::new(head.chain([key]).chain(ids.take(1)))
+        }
         (Begin::Index(1), Find::Range { last: -2, .. }) => OwnedArgs::new([args.at(0), key, args.at(last)]),
         (Begin::Index(at), Find::NumKeys { .. }) => {
             let keys = table::keys_of(spec, args);

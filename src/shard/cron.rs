@@ -36,6 +36,7 @@ impl Shard {
         self.heed_logs();
         self.end_waits();
         self.release_publishers();
+        self.tell_of_lost_keys();
         self.release_if_aborted();
         self.heed_shutdown();
         self.drop_lost_slots();

@@ -333,6 +333,7 @@ impl Shard {
             }
             self.metrics.dirty.add(self.fx.dirty);
             self.fx.dirty = 0;
+            self.fx.quiet = false;
             self.fx.instead.clear();
             if !self.fx.events.is_empty() || self.events.has_gone() {
                 let author = client.map(|client| self.client_ref(client));
@@ -358,14 +359,20 @@ impl Shard {
     fn apply_events(&mut self, author: Option<ClientRef>) {
         self.announce_expired();
         let mut events = std::mem::take(&mut self.fx.events);
-        for Event { class, name, key, db, changed } in events.drain(..) {
+        for event in events.drain(..) {
+            let wakes = event.wakes();
+            let Event { class, name, key, db, changed } = event;
             if class == class::FLUSH {
                 self.invalidate_all((name == "flushdb").then_some(db), author);
                 continue;
             }
             if changed {
                 self.ks.db_mut(db).touch(key_slot(&key), &key);
+            }
+            if wakes {
                 self.note_ready(db, &key);
+            }
+            if changed {
                 self.invalidate(db, &key, author);
             }
             self.announce(class, name, &key, db);

@@ -422,6 +422,7 @@ impl Shard {
         self.tell_expired();
         if changed {
             match self.fx.instead.is_empty() {
+                true if self.fx.quiet => {}
                 true => self.stream.command(db, args),
                 false => self.fx.instead.iter().for_each(|words| self.stream.command(db, words.as_args())),
             }
@@ -512,7 +513,10 @@ impl Shard {
         }
         let itself = OwnedArgs::new(args.iter());
         let steps = std::mem::take(&mut self.fx.instead);
-        let steps = if steps.is_empty() { std::slice::from_ref(&itself) } else { &steps };
+        let steps = match &steps[..] {
+            [] if !self.fx.quiet => std::slice::from_ref(&itself),
+            steps => steps,
+        };
         for step in steps.iter().filter(|_| self.fx.dirty > 0) {
             let args = step.as_args();
             let Some(spec) = table::find(args) else { continue };

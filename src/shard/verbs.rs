@@ -286,8 +286,9 @@ impl Shard {
     ) {
         match aside {
             Aside::Wait { until_ms, nothing } => {
+                let again = self.fx.again.take();
                 if let Some(client) = client {
-                    self.block(client, command, until_ms, nothing);
+                    self.block(client, command, again, (until_ms, nothing));
                 }
             }
             Aside::Swapped => self.look_again(None),

@@ -91,6 +91,8 @@ pub struct Db {
     pub(super) interest: HashMap<Slot, Box<Interest>>,
     /// Keys of which clients keep copies, and copies.
     pub(super) tracked: (usize, usize),
+    /// A key may be gone that somebody waits for.
+    pub(super) lost: bool,
     /// Some slot has a load.
     loaded: bool,
     /// Whether expired keys are noted in [`Db::expired`].
@@ -302,6 +304,7 @@ impl Db {
             lazy: LazyFree::default(),
             interest: HashMap::new(),
             tracked: (0, 0),
+            lost: false,
             loaded: false,
             track_expired: false,
             expired: Vec::new(),

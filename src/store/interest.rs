@@ -106,6 +106,7 @@ impl Db {
     pub fn touch(&mut self, slot: Slot, key: &[u8]) {
         if let Some(interest) = self.interest.get_mut(&slot) {
             interest.watched.remove(key);
+            self.lost |= interest.waiting.contains_key(key);
             self.tidy_interest(slot);
         }
     }
@@ -212,13 +213,26 @@ impl Db {
         found
     }
 
-    /// The keys of these slots, or of all, that somebody waits for and that are there.
+    /// Whether a key may have gone since the last call that somebody waits for. Then all may try again.
+    pub fn take_lost(&mut self) -> bool {
+        let lost = std::mem::take(&mut self.lost);
+        if lost {
+            self.renew_all_waiters();
+        }
+        lost
+    }
+
+    fn renew_all_waiters(&mut self) {
+        let queues = self.interest.values_mut().flat_map(|interest| interest.waiting.values_mut());
+        queues.flatten().for_each(|waiter| waiter.tried = false);
+    }
+
+    /// The keys of these slots, or of all, that somebody waits for.
     pub fn waited_for(&self, slots: Option<&[Slot]>) -> Vec<(Slot, Box<[u8]>)> {
         let mut keys = Vec::new();
         for (slot, interest) in &self.interest {
             if slots.is_none_or(|slots| slots.contains(slot)) {
-                let there = interest.waiting.keys().filter(|key| self.has(*slot, key));
-                keys.extend(there.map(|key| (*slot, key.clone())));
+                keys.extend(interest.waiting.keys().map(|key| (*slot, key.clone())));
             }
         }
         keys.sort_unstable();
@@ -227,6 +241,7 @@ impl Db {
 
     /// All keys go: those change that are there.
     pub(super) fn touch_all(&mut self) {
+        self.lost |= self.interest.values().any(|interest| !interest.waiting.is_empty());
         for (slot, key) in self.watched_keys() {
             if self.has(slot, &key) {
                 self.touch(slot, &key);
@@ -292,6 +307,7 @@ impl Keyspace {
         }
         std::mem::swap(&mut a.interest, &mut b.interest);
         std::mem::swap(&mut a.tracked, &mut b.tracked);
+        [a, b].into_iter().for_each(Db::renew_all_waiters);
     }
 }
 

@@ -18,6 +18,7 @@ mod replication;
 mod row;
 mod server;
 mod set;
+mod stream;
 mod string;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::resp::Args;
 pub use extract::{KeyAt, Keys, first_key_index, has_keys, keys_of};
 use extract::{legacy_range, movable};
 
-const GROUPS: [&[Spec]; 15] = [
+const GROUPS: [&[Spec]; 16] = [
     string::ROWS,
     keys::ROWS,
     list::ROWS,
@@ -40,6 +41,7 @@ const GROUPS: [&[Spec]; 15] = [
     bitmap::ROWS,
     hyperloglog::ROWS,
     geo::ROWS,
+    stream::ROWS,
     connection::ROWS,
     transactions::ROWS,
     pubsub::ROWS,

@@ -63,11 +63,72 @@ const SCRIPTS: &[&str] = &[
     "0> BLPOP k 0 | PING; 1> CLIENT UNBLOCK $0 ERROR; 0= -UNBLOCKED client unblocked via CLIENT UNBLOCK|+PONG|",
 ];
 
+/// Readers of streams.
+const STREAMS: &[&str] = &[
+    // one entry is for all
+    "0> XREAD BLOCK 0 STREAMS k $; 1> XREAD BLOCK 0 STREAMS k 0; 2> XADD k 1-1 a b; 2= $3|1-1|; \
+     0= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|a|$1|b|; 1= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|a|$1|b|",
+    // of several streams the one that has something new
+    "0> XREAD BLOCK 0 STREAMS a b c $ 5-5 $; 1> XADD b 5-5 f v; 0= ; 1> XADD b 5-6 f v; \
+     0= *1|*2|$1|b|*1|*2|$3|5-6|*2|$1|f|$1|v|",
+    // what was last when it began to wait stays that
+    "1> XADD k 1-1 f v; 0> XREAD COUNT 2 BLOCK 0 STREAMS k $; 1> MULTI | XADD k 2-1 f v | XADD k 2-2 f w | XADD k 2-3 f x | EXEC; \
+     0= *1|*2|$1|k|*2|*2|$3|2-1|*2|$1|f|$1|v|*2|$3|2-2|*2|$1|f|$1|w|",
+    "0> XREAD BLOCK 0 STREAMS k 0 | PING; 1> RPUSH k x | DEL k; 0= ; 1> XADD other 1-1 f v | RENAME other k; \
+     0= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|f|$1|v|+PONG|",
+    // what came and went
+    "0> XREAD BLOCK 0 STREAMS k $; 1> MULTI | XADD k 1-1 f v | XDEL k 1-1 | EXEC; 0= *1|*2|$1|k|*0|",
+    "0> XREAD BLOCK 0 STREAMS k $; 1> XADD k NOMKSTREAM 1-1 f v | XGROUP CREATE k g $ MKSTREAM | XSETID k 5-5; 0= ; \
+     1> XADD k 6-6 f v; 0= *1|*2|$1|k|*1|*2|$3|6-6|*2|$1|f|$1|v|",
+    // consumers of a group get an entry each
+    "3> XGROUP CREATE k g $ MKSTREAM; 0> XREADGROUP GROUP g a BLOCK 0 STREAMS k >; 1> XREADGROUP GROUP g b BLOCK 0 STREAMS k >; \
+     2> XADD k 1-1 f v; 0= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|f|$1|v|; 1= ; 2> XADD k 1-2 f v; 1= *1|*2|$1|k|*1|*2|$3|1-2|*2|$1|f|$1|v|; \
+     3> XPENDING k g; 3= +OK|*4|:2|$3|1-1|$3|1-2|*2|*2|$1|a|$1|1|*2|$1|b|$1|1|",
+    "3> XGROUP CREATE k g $ MKSTREAM; 0> XREADGROUP GROUP g a NOACK BLOCK 0 STREAMS k >; 1> XREAD BLOCK 0 STREAMS k $; 2> XADD k 1-1 f v; \
+     0= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|f|$1|v|; 1= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|f|$1|v|; 3> XPENDING k g; 3= +OK|*4|:0|$-1|$-1|*-1|",
+    // a group that goes, a stream that goes, and what takes its place
+    "3> XGROUP CREATE k g $ MKSTREAM | XGROUP CREATE k h $; 0> XREADGROUP GROUP g a BLOCK 0 STREAMS k >; \
+     1> XREADGROUP GROUP h a BLOCK 0 STREAMS k >; 2> XGROUP DESTROY k g; 2= :1|; \
+     0= -NOGROUP the consumer group this client was blocked on no longer exists|; 1= ; 2> XADD k 1-1 f v; \
+     1= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|f|$1|v|",
+    "3> XGROUP CREATE k g $ MKSTREAM; 0> XREADGROUP GROUP g a BLOCK 0 STREAMS k >; 1> XREAD BLOCK 0 STREAMS k $; 2> DEL k; \
+     0= -UNBLOCKED the stream key no longer exists|; 1= ; 2> XADD k 1-1 f v; 1= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|f|$1|v|",
+    "3> XGROUP CREATE k g $ MKSTREAM | XGROUP CREATE j g $ MKSTREAM; 0> XREADGROUP GROUP g a BLOCK 0 STREAMS j k > >; 2> SET k x; \
+     0= -UNBLOCKED the stream key no longer exists|",
+    "3> XGROUP CREATE k g $ MKSTREAM; 0> XREADGROUP GROUP g a BLOCK 0 STREAMS k >; 2> MULTI | DEL k | RPUSH k x | EXEC; \
+     0= -UNBLOCKED the stream key no longer exists|",
+    "3> XGROUP CREATE k g $ MKSTREAM; 0> XREADGROUP GROUP g a BLOCK 0 STREAMS k >; \
+     2> MULTI | DEL k | XGROUP CREATE k g 0 MKSTREAM | XADD k 9-9 f v | EXEC; 0= *1|*2|$1|k|*1|*2|$3|9-9|*2|$1|f|$1|v|",
+    // what waits for other types stays
+    "0> BLPOP k 0; 1> BZPOPMIN k 0; 2> XREAD BLOCK 0 STREAMS k $; 3> XADD k 1-1 f v; 0= ; 1= ; \
+     2= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|f|$1|v|; 3> DEL k | RPUSH k e; 0= *2|$1|k|$1|e|",
+    // history does not wait
+    "3> XGROUP CREATE k g $ MKSTREAM; 0> XREADGROUP GROUP g a BLOCK 0 STREAMS k 0; 0= *1|*2|$1|k|*0|",
+    "0> XREAD BLOCK 0 STREAMS k $; 1> CLIENT UNBLOCK $0; 1= :1|; 0= *-1|",
+];
+
+/// What ends the stream that somebody reads for a group, where no command names it.
+#[test]
+fn readers_are_told_of_streams_that_vanish() {
+    for end in ["FLUSHALL", "FLUSHDB", "PEXPIRE k 5", "SWAPDB 0 1"] {
+        let mut rig = Rig::new(3, false);
+        let clients: Vec<Client> = (0..2).map(|n| rig.connect(n, Door::Front)).collect();
+        assert_eq!(rig.run(clients[1], "XGROUP CREATE k g $ MKSTREAM"), "+OK|");
+        assert_eq!(rig.run(clients[0], "XREADGROUP GROUP g a BLOCK 0 STREAMS k >"), "");
+        assert!(!rig.run(clients[1], end).starts_with('-'), "{end}");
+        rig.pass_ms(10);
+        rig.tick();
+        rig.tick();
+        assert_eq!(rig.output(clients[0]), "-UNBLOCKED the stream key no longer exists\r\n", "{end}");
+        leaves_nothing(&mut rig, &clients);
+    }
+}
+
 /// The scripts hold on one shard, over three standalone ones, and through the front doors of three.
 #[test]
 fn who_waits_is_served() {
     for (shards, cluster) in [(1, false), (3, false), (3, true)] {
-        for script in SCRIPTS {
+        for script in SCRIPTS.iter().chain(STREAMS) {
             let mut rig = Rig::new(shards, cluster);
             let clients: Vec<Client> = (0..4).map(|n| rig.connect(n % shards, Door::Front)).collect();
             let id = rig.shards[0].clients.get(clients[0].number).expect("it is there").caller.id;
