@@ -185,6 +185,40 @@ fn sorted_sets(pair: &mut Pair) {
     }
 }
 
+fn streams(pair: &mut Pair) {
+    let line = |text: &str| text.split(' ').map(word).collect::<Vec<_>>();
+    for (entries, len) in [(0, 1), (1, 0), (3, 63), (99, 64), (100, 5), (101, 5), (400, 30), (20, 4096)] {
+        let add = |n: usize| {
+            let mut words = line(&format!("XADD k {}-{n} field {n} other", n / 7));
+            words.push(noise(len, n as u64));
+            if n % 10 == 9 {
+                words.extend(line("more 1"));
+            }
+            words
+        };
+        let mut commands =
+            vec![line("XGROUP CREATE k g 0 MKSTREAM"), line("XGROUP CREATE k 77 $ ENTRIESREAD 0")];
+        commands.extend((1..=entries).map(add));
+        pair.swap(&format!("a stream of {entries} with {len}"), false, &commands);
+        for end in [
+            "XDEL k 0-1 0-3 1-8 14-99",
+            "XTRIM k MAXLEN 150",
+            "XTRIM k MINID 3",
+            "XSETID k 999-9 ENTRIESADDED 5000",
+        ] {
+            commands.push(line(end));
+            pair.swap(&format!("a stream of {entries} with {len}, and {end}"), false, &commands);
+        }
+        // who reads is written with the time
+        let before = (pair.compared, pair.equal);
+        commands.push(line("XREADGROUP GROUP g c COUNT 50 STREAMS k >"));
+        commands.push(line("XREADGROUP GROUP g d COUNT 5 STREAMS k >"));
+        commands.push(line("XGROUP CREATECONSUMER k g idle"));
+        pair.swap(&format!("a stream of {entries} with {len} that is read"), false, &commands);
+        (pair.compared, pair.equal) = before;
+    }
+}
+
 /// With `rdbcompression no` a payload depends on the value alone, and where elements have an order it
 /// is the same byte for byte.
 fn uncompressed(pair: &mut Pair) {
@@ -194,6 +228,7 @@ fn uncompressed(pair: &mut Pair) {
     let before = (pair.compared, pair.equal);
     strings(pair);
     sorted_sets(pair);
+    streams(pair);
     assert_eq!(pair.compared - before.0, pair.equal - before.1, "payloads without compression differ");
     collections(pair);
     for client in [&mut pair.theirs, &mut pair.ours] {
@@ -210,6 +245,7 @@ fn payloads_are_taken_both_ways() {
     strings(&mut pair);
     collections(&mut pair);
     sorted_sets(&mut pair);
+    streams(&mut pair);
     uncompressed(&mut pair);
     println!("{} payloads swapped, {} of them the same bytes", pair.compared, pair.equal);
 }

@@ -77,7 +77,7 @@ enum Part {
     Large,
     /// Every default test of redis-benchmark
     Tests,
-    /// Bitmaps, HyperLogLogs and places
+    /// Bitmaps, HyperLogLogs, places and streams
     Types,
     /// Resident bytes an item
     Memory,

@@ -1,4 +1,4 @@
-//! Bitmaps, HyperLogLogs and places, for which redis-benchmark has no tests of its own.
+//! Bitmaps, HyperLogLogs, places and streams, for which redis-benchmark has no tests of its own.
 
 use super::benchmark::{Load, take_turns};
 use super::outside::server::{Kind, Mode, Server};
@@ -8,7 +8,7 @@ use super::{Args, Missed};
 
 /// What is asked for, in the order in which each finds what those before it have left, and what a
 /// request weighs against a SETBIT. `__rand_int__` is a number below [`SPREAD`] with twelve digits.
-const COMMANDS: [(&str, u64); 9] = [
+const COMMANDS: [(&str, u64); 13] = [
     ("SETBIT bits __rand_int__ 1", 1),
     ("GETBIT bits __rand_int__", 1),
     ("BITFIELD fields INCRBY u8 __rand_int__ 1", 1),
@@ -18,6 +18,10 @@ const COMMANDS: [(&str, u64); 9] = [
     ("GEOADD places 13.__rand_int__ 38.__rand_int__ place:__rand_int__", 1),
     ("GEODIST places place:000000000001 place:000000000002", 1),
     ("GEOSEARCH places FROMLONLAT 13.00000005 38.00000005 BYRADIUS 1 m COUNT 10 ANY", 20),
+    ("XADD log * field __rand_int__", 1),
+    ("XLEN log", 1),
+    ("XRANGE log - + COUNT 10", 4),
+    ("XREAD COUNT 10 STREAMS log 0", 4),
 ];
 const SPREAD: &str = "100000";
 /// Requests of one turn that weighs 1, for pipelines of 1 and of more.
@@ -29,7 +33,7 @@ pub fn measure(args: &Args) -> Result<Missed, String> {
     let core = args.server_core.to_string();
     let start = |kind| Server::start(kind, Mode::Standalone, 1, &core);
     let servers = [start(Kind::Redis)?, start(Kind::Shoal)?];
-    println!("Bitmaps, HyperLogLogs and places, CPU nanoseconds a request\n");
+    println!("Bitmaps, HyperLogLogs, places and streams, CPU nanoseconds a request\n");
     row(&["test", "P", "redis-server", "shoal", "ratio", "errors"].map(str::to_owned));
     rule(1, 5);
     for (command, weight) in COMMANDS {

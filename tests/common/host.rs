@@ -161,6 +161,10 @@ pub fn fill(client: &mut Client, n: usize) {
             format!("SADD m{i} a b {i}"),
             format!("HSET h{i} f 1 g {i}"),
             format!("ZADD z{i} 1.5 a {i} b"),
+            format!("XADD x{i} {i}-1 a {i} b x"),
+            format!("XADD x{i} * a {i} b y"),
+            format!("XGROUP CREATE x{i} g 0"),
+            format!("XREADGROUP GROUP g c COUNT 1 STREAMS x{i} >"),
         ] {
             let reply = client.cmd(&line);
             assert!(!reply.raw.starts_with(b"-"), "{line}: {}", reply.text());

@@ -121,7 +121,7 @@ impl Chance {
         let (k, v) = (self.next(self.keys), self.next(1_000_000));
         let other = v % self.keys / TAGS * TAGS + k % TAGS;
         let of = |kind| key(kind, k);
-        match self.next(20) {
+        match self.next(24) {
             0..=3 => format!("SET {} value-{v}", of('k')),
             4 => format!("SET {} {v} EX {}", of('k'), 1000 + v),
             5 => format!("DEL {} {}", of('k'), key('l', other)),
@@ -138,6 +138,10 @@ impl Chance {
             16 => format!("EXPIRE {} {}", of('h'), 1000 + v),
             17 => format!("RENAME {} {}", of('k'), key('k', other)),
             18 => format!("SELECT {}", v % self.databases),
+            19 => format!("XADD {} MAXLEN ~ 5 * f {v} g {i}", of('x')),
+            20 => format!("XGROUP CREATE {} g 0 MKSTREAM", of('x')),
+            21 => format!("XREADGROUP GROUP g c{} COUNT 2 STREAMS {} >", v % 3, of('x')),
+            22 => format!("XAUTOCLAIM {} g c{} 0 0 COUNT 3", of('x'), v % 3),
             _ => format!("APPEND {} {v}", of('k')),
         }
     }

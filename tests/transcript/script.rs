@@ -193,6 +193,7 @@ const TYPES: &[(&str, &str)] = &[
     ("bighash", "HSET $K a @big:65 b 2"),
     ("zset", "ZADD $K 1 a 2 b 3 c"),
     ("bigzset", "ZADD $K 1 @big:65 2 a"),
+    ("stream", "XADD $K 1-1 a 1 b 2"),
 ];
 
 impl Pending {
