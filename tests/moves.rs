@@ -117,6 +117,8 @@ fn every_type(tag: &str) -> Vec<Vec<String>> {
         cmd("SADD", "sets", many(3000, 20)),
         cmd("ZADD", "zset", scored(20)),
         cmd("ZADD", "zsets", scored(3000)),
+        cmd("XADD", "stream", [vec!["7-7".into()], pairs(5, 1)].concat()),
+        cmd("XADD", "streams", [vec!["7-7".into()], pairs(3000, 20)].concat()),
     ]
 }
 

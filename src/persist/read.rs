@@ -27,7 +27,7 @@ enum Part {
     Set(Set),
     ZSet(ZSet),
     Hash(Hash),
-    Stream(stream::Part),
+    Stream(Box<stream::Part>),
 }
 
 /// Where a hash's fields say when their time is over. That they have no such time is all that we can keep.
@@ -76,7 +76,7 @@ impl Building {
             kind::HASH => Part::Hash(Hash::new()),
             kind::MODULE | kind::MODULE_2 => return Err(Error::Unsupported("a module's type")),
             kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
-                Part::Stream(stream::Part::new(kind))
+                Part::Stream(Box::new(stream::Part::new(kind)))
             }
             kind::HASH_TTL_PREVIEW | kind::HASH_TTL => {
                 ends = Ends::Before;

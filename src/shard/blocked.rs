@@ -220,9 +220,14 @@ impl Shard {
 
     /// Keys are gone for which no command asked: who reads for a group is told.
     pub(super) fn tell_of_lost_keys(&mut self) {
-        if self.fx.listening && self.ks.iter_mut().fold(false, |lost, db| db.take_lost() | lost) {
-            self.look_again(None);
+        if !self.fx.listening {
+            return;
         }
+        for (n, db) in self.ks.iter_mut().enumerate() {
+            let keys = db.lost_keys().into_iter();
+            self.waits.ready.extend(keys.map(|(slot, key)| Watched { db: n, slot, key }));
+        }
+        self.serve_ready();
     }
 
     /// Keys that were on their way are here or gone, or a snapshot is further.

@@ -319,7 +319,10 @@ impl Shard {
         self.tell_expired();
         let itself = OwnedArgs::new(args.iter());
         let steps = std::mem::take(&mut self.fx.instead);
-        let steps = if steps.is_empty() { std::slice::from_ref(&itself) } else { &steps };
+        let steps = match &steps[..] {
+            [] if !self.fx.quiet => std::slice::from_ref(&itself),
+            steps => steps,
+        };
         for args in steps.iter().filter(|_| self.fx.dirty > 0).map(OwnedArgs::as_args) {
             let Some(spec) = table::find(args) else { continue };
             if !self.is_untold(db, spec, args) {

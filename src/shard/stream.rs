@@ -411,7 +411,10 @@ impl Shard {
             // to look at all databases each time would cost as much as the rest
             let others = || self.ks.iter().any(|db| !db.expired.is_empty());
             if stays_in_database(spec) || !others() {
-                return self.stream.command(db, args);
+                if !self.fx.quiet {
+                    self.stream.command(db, args);
+                }
+                return;
             }
         }
         // deletions by chance of what a command met are no part of it

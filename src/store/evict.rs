@@ -163,7 +163,7 @@ impl Keyspace {
             return false;
         }
         db.drop_key(&key, spot, db.lazy.evict);
-        db.touch(slot, bytes);
+        db.touch_gone(slot, bytes);
         db.stats.evicted += 1;
         true
     }

@@ -39,7 +39,7 @@ impl Db {
 
     fn expire(&mut self, key: &Key, spot: Spot) {
         self.drop_key(key, spot, self.lazy.expire);
-        self.touch(key.slot, key.bytes);
+        self.touch_gone(key.slot, key.bytes);
         if self.track_expired {
             self.expired.push(key.bytes.into());
         }

@@ -106,7 +106,6 @@ impl Db {
     pub fn touch(&mut self, slot: Slot, key: &[u8]) {
         if let Some(interest) = self.interest.get_mut(&slot) {
             interest.watched.remove(key);
-            self.lost |= interest.waiting.contains_key(key);
             self.tidy_interest(slot);
         }
     }
@@ -213,13 +212,25 @@ impl Db {
         found
     }
 
-    /// Whether a key may have gone since the last call that somebody waits for. Then all may try again.
-    pub fn take_lost(&mut self) -> bool {
-        let lost = std::mem::take(&mut self.lost);
-        if lost {
-            self.renew_all_waiters();
+    /// The key is gone, and no command said so.
+    pub(super) fn touch_gone(&mut self, slot: Slot, key: &[u8]) {
+        let lost = self.waiters(slot, key).next().is_some();
+        self.lost |= lost;
+        self.touch(slot, key);
+    }
+
+    /// Keys that somebody waits for and that are not there, if any may have gone since the last call without
+    /// a command that said so. Whoever waits may try again.
+    pub fn lost_keys(&mut self) -> Vec<(Slot, Box<[u8]>)> {
+        if !std::mem::take(&mut self.lost) {
+            return Vec::new();
         }
-        lost
+        let mut keys = self.waited_for(None);
+        keys.retain(|(slot, key)| !self.has(*slot, key));
+        for (slot, key) in &keys {
+            self.renew_waiters(*slot, key);
+        }
+        keys
     }
 
     fn renew_all_waiters(&mut self) {

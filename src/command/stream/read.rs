@@ -177,10 +177,9 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Whether there is something to reply with. Whoever has waited gets a reply, if an empty one, when
-    /// entries came and went since.
+    /// Whether there is something to reply with. 7.0 would wake who waits with an empty reply when entries
+    /// came and went in one transaction; here, as from 7.2 on, that is nothing.
     fn has_some(&self, ctx: &mut Ctx<'_>, key: &Key<'_>, wish: Wish) -> Result<bool, ErrReply> {
-        let waiting = ctx.fx.waiting;
         let Some(stream) = find::<Stream>(ctx.ks.db_mut(ctx.db), key, Look::Peek, &ctx.clock)? else {
             return Ok(false);
         };
@@ -190,8 +189,7 @@ impl<'a> Request<'a> {
             (Wish::New, Some(reader)) => stream.group(reader.group).map_or(Id::MAX, |group| group.last_id),
             (Wish::New, None) => Id::MAX,
         };
-        let newest = if waiting { Some(stream.log.last_id) } else { stream.log.newest() };
-        Ok(newest.is_some_and(|newest| newest > from))
+        Ok(stream.log.newest().is_some_and(|newest| newest > from))
     }
 
     fn show(&self, ctx: &mut Ctx<'_>, key: &Key<'_>, behind: Id) -> Done {

@@ -17,10 +17,12 @@ pub enum Kind {
     Stream(Streamed),
 }
 
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A stream: its entries, what it remembers, its groups.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Streamed {
-    pub entries: Vec<(Id, Vec<(Vec<u8>, Vec<u8>)>)>,
+    pub entries: Vec<(Id, Pairs)>,
     /// The last id, the highest that was deleted, and how many entries were added.
     pub facts: (Id, Id, u64),
     pub groups: Vec<Grouped>,

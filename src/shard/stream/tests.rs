@@ -265,6 +265,24 @@ fn what_waits_is_told_when_it_comes_to_something() {
     }
 }
 
+/// What a consumer has been given is shown to it again without a word to replicas, wherever the streams are.
+#[test]
+fn what_is_shown_again_is_told_to_nobody() {
+    for shards in [1, 2] {
+        let (mut rig, c) = source(shards);
+        for key in ["a", "b"] {
+            rig.run(c, &format!("XADD {key} 1-1 f v"));
+            rig.run(c, &format!("XGROUP CREATE {key} g 0"));
+        }
+        (0..shards).for_each(|shard| drop(told(&mut rig, shard)));
+        assert!(rig.run(c, "XREADGROUP GROUP g c STREAMS a b > >").starts_with("*2|"));
+        let given: Vec<String> = (0..shards).map(|shard| told(&mut rig, shard)).collect();
+        assert_eq!(given.join(" ").matches("XCLAIM").count(), 2, "{given:?}");
+        assert!(rig.run(c, "XREADGROUP GROUP g c STREAMS a b 0 0").starts_with("*2|"));
+        assert_eq!((0..shards).map(|shard| told(&mut rig, shard)).collect::<String>(), "", "{shards} shards");
+    }
+}
+
 /// A transaction on borrowed slots is one unit in each owner's stream.
 #[test]
 fn a_transaction_is_whole_in_every_log() {

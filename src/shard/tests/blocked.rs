@@ -76,8 +76,11 @@ const STREAMS: &[&str] = &[
      0= *1|*2|$1|k|*2|*2|$3|2-1|*2|$1|f|$1|v|*2|$3|2-2|*2|$1|f|$1|w|",
     "0> XREAD BLOCK 0 STREAMS k 0 | PING; 1> RPUSH k x | DEL k; 0= ; 1> XADD other 1-1 f v | RENAME other k; \
      0= *1|*2|$1|k|*1|*2|$3|1-1|*2|$1|f|$1|v|+PONG|",
-    // what came and went
-    "0> XREAD BLOCK 0 STREAMS k $; 1> MULTI | XADD k 1-1 f v | XDEL k 1-1 | EXEC; 0= *1|*2|$1|k|*0|",
+    // what came and went, or only said so, is nothing
+    "0> XREAD BLOCK 0 STREAMS k $; 1> MULTI | XADD k 1-1 f v | XDEL k 1-1 | EXEC; 0= ; 1> XADD k 1-2 f v; \
+     0= *1|*2|$1|k|*1|*2|$3|1-2|*2|$1|f|$1|v|",
+    "1> XADD k 6-6 f v | XDEL k 6-6; 0> XREAD BLOCK 0 STREAMS k 6-5; 0= ; 1> XADD k 6-7 f v; \
+     0= *1|*2|$1|k|*1|*2|$3|6-7|*2|$1|f|$1|v|",
     "0> XREAD BLOCK 0 STREAMS k $; 1> XADD k NOMKSTREAM 1-1 f v | XGROUP CREATE k g $ MKSTREAM | XSETID k 5-5; 0= ; \
      1> XADD k 6-6 f v; 0= *1|*2|$1|k|*1|*2|$3|6-6|*2|$1|f|$1|v|",
     // consumers of a group get an entry each

@@ -282,7 +282,7 @@ pub(super) fn check(pack: &Listpack) -> Result<(), Malformed> {
         if flags & !(DELETED | SAME_FIELDS) != 0 {
             return Err(Malformed);
         }
-        (elems.int()?, elems.int()?);
+        elems.skip_ints(PREFIX - 1)?;
         let held = match flags & SAME_FIELDS {
             0 => {
                 let fields = elems.natural()?;
@@ -315,6 +315,10 @@ impl Elems<'_> {
 
     fn natural(&mut self) -> Result<u64, Malformed> {
         u64::try_from(self.int()?).map_err(|_| Malformed)
+    }
+
+    fn skip_ints(&mut self, n: usize) -> Result<(), Malformed> {
+        (0..n).try_for_each(|_| self.int().map(drop))
     }
 
     fn skip(&mut self, n: u64) -> Result<(), Malformed> {
