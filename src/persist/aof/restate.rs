@@ -1,6 +1,7 @@
 //! A value as commands, in steps of bounded work.
 
 use super::encode::{self, Value, batched, begin, command, word};
+use super::stream;
 use crate::limits::AOF_REWRITE_ITEMS;
 use crate::util::num::{Buf, write_double};
 use crate::value::Object;
@@ -25,11 +26,13 @@ pub struct Rebuilding {
     begun: bool,
     /// Where the next elements begin; of a string, its bytes.
     cursor: u64,
+    /// The same of a stream.
+    place: stream::Place,
 }
 
 impl Rebuilding {
     pub fn new(texts: Texts) -> Rebuilding {
-        Rebuilding { texts, begun: false, cursor: 0 }
+        Rebuilding { texts, begun: false, cursor: 0, place: stream::Place::Start }
     }
 
     /// Appends the next part of what makes `key` again where it is not: stops after about `budget` bytes, though
@@ -41,6 +44,12 @@ impl Rebuilding {
             let whole = match value {
                 Value::Object(Object::Str(text)) => self.text(key, text, end, out),
                 Value::Str(text) => self.text(key, text, end, out),
+                Value::Object(Object::Stream(value)) => {
+                    let next = stream::stretch(out, key, value, &self.place, end.saturating_sub(out.len()));
+                    let whole = next.is_none();
+                    self.place = next.unwrap_or_default();
+                    whole
+                }
                 Value::Object(object) => self.stretch(key, object, out),
                 Value::Int(_) => {
                     encode::rebuild(out, key, value, None);
@@ -80,7 +89,7 @@ impl Rebuilding {
     fn stretch(&mut self, key: &[u8], object: &Object, out: &mut Vec<u8>) -> bool {
         let (at, mut found) = (self.cursor, Found::default());
         let next = match object {
-            Object::Str(_) => unreachable!("it has no elements"),
+            Object::Str(_) | Object::Stream(_) => unreachable!("they have other cursors"),
             Object::List(list) => {
                 if let Some(node) = list.listpack(at as usize) {
                     let len = node.len();
