@@ -155,6 +155,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::persist::tests::samples::{Kind, long_stream, value_of};
     use crate::value::{Hash, Limits, List, Set, ZSet};
 
     /// All commands, written in steps of this budget, and how many steps that took.
@@ -233,6 +234,13 @@ mod tests {
             let parts = elements(&log, "APPEND", 1);
             assert_eq!((parts.len(), parts.concat()), (steps, text.clone()));
             assert_eq!(steps > 1, budget < 1000);
+        }
+        let stream = value_of(&Kind::Stream(long_stream(2000)), &limits);
+        let (log, steps) = written(Texts::Set, Value::Object(&stream), usize::MAX);
+        assert_eq!(steps, 1);
+        for budget in [1, 10_000] {
+            let (found, steps) = written(Texts::Append, Value::Object(&stream), budget);
+            assert!(found == log && steps > 1, "{steps} steps of {budget}");
         }
         for texts in [Texts::Set, Texts::Append] {
             assert_eq!(elements(&written(texts, Value::Int(-3), 1).0, "SET", 1), [b"-3".to_vec()]);
