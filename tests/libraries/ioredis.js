@@ -2,7 +2,7 @@
 // Arguments: a port, and `cluster` when it is a node's.
 const Redis = require('ioredis');
 const assert = require('assert');
-const [port, mode] = [Number(process.argv[1]), process.argv[2]];
+const [port, mode] = [Number(process.argv[2]), process.argv[3]];
 const make = () => mode === 'cluster' ? new Redis.Cluster([{ host: '127.0.0.1', port }]) : new Redis(port);
 const until = async (what, probe) => {
     for (const end = Date.now() + 10000; !(await probe()); await new Promise(done => setTimeout(done, 5)))

@@ -297,6 +297,11 @@ impl Plane {
             }
         }
         self.suspect_if_silent(l, key);
+        if silent <= timeout / 2 && now > ping_sent + timeout / 2 {
+            // it lives and doesn't answer, so the question has not come through; the wait goes on as it began
+            self.ping(l, key);
+            self.group_mut(l)[key].peers[l].ping_sent = ping_sent;
+        }
     }
 
     /// Another local node of the group awaits an answer from there: it speaks for all of them, unless

@@ -3,7 +3,9 @@
 use super::joining::created;
 use super::net::{Net, TIMEOUT};
 use crate::cluster::plane::{Effect, Heartbeat};
+use crate::cluster::view::Node;
 use crate::cluster::wire::flag;
+use crate::limits::{REJOIN_MAX_MS, REJOIN_MIN_MS};
 
 /// The flags that shard `l` of host `h` sees on a node.
 fn flags(net: &Net, h: usize, l: usize, id: &str) -> u16 {
@@ -84,7 +86,38 @@ fn the_minority_stops_and_the_majority_goes_on() {
     let other = net.id(3, 0);
     assert_eq!(flags(&net, 0, 0, &other) & flag::FAIL, 0, "two of five don't decide");
     net.heal();
-    net.until(15 * TIMEOUT, "whole again", |net| net.converged(5));
+    net.until(15 * TIMEOUT, "a majority for who was in a minority", |net| {
+        let view = net.view(0, 0);
+        let well = |node: &&Node| node.is_master() && node.flags & (flag::FAIL | flag::PFAIL) == 0;
+        view.nodes.iter().filter(well).count() >= 3
+    });
+    let since = net.now;
+    net.until(15 * TIMEOUT, "whole again", |net| net.converged(5) && net.view(0, 0).ok);
+    let waited = net.now - since;
+    assert!(waited + 200 >= TIMEOUT.clamp(REJOIN_MIN_MS, REJOIN_MAX_MS), "it took writes after {waited} ms");
+}
+
+/// A question that was lost is asked again, when its node turns out to live.
+#[test]
+fn a_lost_ping_is_repeated() {
+    for (seed, trunks) in [(36, true), (37, false)] {
+        let mut net = created(seed, &[1, 1, 1]);
+        (0..3).for_each(|h| net.configure(h, |conf| conf.cluster_host_links = trunks));
+        net.run(2 * TIMEOUT);
+        let drop_pings = |net: &mut Net, kind: Option<usize>| {
+            net.hosts.iter_mut().for_each(|host| host.plane.locals[0].dropped = kind);
+        };
+        drop_pings(&mut net, Some(0));
+        net.until(6 * TIMEOUT, "suspicion", |net| {
+            let suspects = |node: &Node| node.flags & (flag::FAIL | flag::PFAIL) != 0;
+            net.view(0, 0).nodes.iter().filter(|node| suspects(node)).count() == 2
+        });
+        drop_pings(&mut net, None);
+        net.until(4 * TIMEOUT, "nobody suspects anybody", |net| {
+            let well = |node: &Node| node.flags & (flag::FAIL | flag::PFAIL) == 0;
+            net.shards().into_iter().all(|(h, l)| net.view(h, l).nodes.iter().all(well))
+        });
+    }
 }
 
 #[test]
