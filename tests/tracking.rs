@@ -287,7 +287,8 @@ fn clients_are_told_what_redis_server_tells_them() {
                     "@" => std::thread::sleep(A_WHILE),
                     _ => [&mut theirs, &mut ours].into_iter().for_each(|cast| cast.act(line)),
                 }
-                std::thread::sleep(QUIET);
+                // a connection is closed some time after the last reply
+                std::thread::sleep(if line.ends_with("QUIT") { A_WHILE } else { QUIET });
                 let (t, mut o) = (theirs.hear(line), ours.hear(line));
                 if settles && line.contains("TRACKING ON") {
                     std::thread::sleep(Duration::from_millis(150));
