@@ -141,8 +141,9 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Applies an operation to both, and compares what both answer.
-fn apply(log: &mut Log, model: &mut Vec<(Id, Fields)>, op: &Op, limits: &Limits) {
+/// Applies an operation to both, and compares what both answer. `in_order`: the last id was never set back, so
+/// nothing that was deleted stands before what has a smaller id, where a trim ends as Redis's does.
+fn apply(log: &mut Log, model: &mut Vec<(Id, Fields)>, op: &Op, limits: &Limits, in_order: bool) {
     match op {
         Op::Add { gap, seq, fields } => {
             let last = log.last_id;
@@ -178,7 +179,7 @@ fn apply(log: &mut Log, model: &mut Vec<(Id, Fields)>, op: &Op, limits: &Limits)
             let from = model.get(*n).map_or(log.last_id, |(id, _)| *id);
             let gone = log.trim(Keep::From(from), *roughly, *most);
             let doomed = model.iter().filter(|(id, _)| *id < from).count() as u64;
-            let exact = !roughly && most.is_none();
+            let exact = !roughly && most.is_none() && in_order;
             assert!(if exact { gone == doomed } else { gone <= doomed }, "{gone} of {doomed}");
             model.drain(..gone as usize);
         }
@@ -210,8 +211,9 @@ proptest! {
     fn a_log_is_a_list(ops in vec(op(), 1..120), entries in 1u64..9, bytes in prop::sample::select(vec![0usize, 60, 300])) {
         let limits = small(entries, bytes);
         let (mut log, mut model) = (Log::default(), Vec::new());
-        for op in &ops {
-            apply(&mut log, &mut model, op, &limits);
+        for (n, op) in ops.iter().enumerate() {
+            let in_order = !ops[..n].iter().any(|op| matches!(op, Op::SetBack));
+            apply(&mut log, &mut model, op, &limits, in_order);
         }
         is_sound(&log, &model);
         let clone = log.clone();
