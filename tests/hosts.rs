@@ -36,6 +36,16 @@ struct Host {
     heart: Option<JoinHandle<()>>,
 }
 
+/// Waits until nobody holds nodes.conf: a child that another test has forked just now has its lock as well, until
+/// it becomes the program that it is to run.
+fn wait_released(dir: &Path) {
+    let free = || match std::fs::File::open(dir.join("nodes.conf")) {
+        Ok(file) => file.try_lock().ok(),
+        Err(_) => Some(()),
+    };
+    wait_for(PATIENCE, free).expect("a file that nobody uses");
+}
+
 impl Host {
     /// Nodes at `port`, `port + 1`, …, whose nodes.conf is in `dir`.
     fn start(dir: &Path, port: u16, shards: u16, formed: bool) -> Host {
@@ -224,14 +234,17 @@ fn a_nodes_conf_that_is_torn_or_in_use_is_refused() {
         host::start(host).map(Running::stop)
     };
     start(ports.base).expect("a fresh start");
+    wait_released(&dir.0);
     let path = dir.0.join("nodes.conf");
     let whole = std::fs::read_to_string(&path).expect("it was written");
     start(ports.base).expect("a second start");
+    wait_released(&dir.0);
 
     let running = Host::start(&dir.0, ports.base + 2, 1, false);
     let why = start(ports.base).expect_err("it is in use");
     assert!(why.contains("is already used by a different Redis Cluster node"), "{why}");
     drop(running);
+    wait_released(&dir.0);
 
     std::fs::write(&path, &whole[..whole.len() / 2]).expect("a write");
     let why = start(ports.base).expect_err("it is torn");

@@ -34,10 +34,12 @@ impl Process {
         Process::launch(Command::new(shoal_bin()), dir, port, Some(&conf))
     }
 
+    /// A primary is asked again each second: with no more patience than that, a sentinel takes one for lost that it has
+    /// just switched to, before it has asked it anything.
     fn sentinel(port: u16, primary: u16) -> Process {
         let conf = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor house 127.0.0.1 {primary} 2\n\
-             sentinel down-after-milliseconds house 1000\nsentinel failover-timeout house 5000\n\
+             sentinel down-after-milliseconds house 2000\nsentinel failover-timeout house 5000\n\
              sentinel parallel-syncs house 1\n"
         );
         Process::launch(Command::new("redis-sentinel"), TempDir::new(), port, Some(&conf))
