@@ -74,17 +74,12 @@ impl Shard {
             out.extend_from_slice(&answer(synced));
             return Ok(());
         }
-        let discard = self.discards(client);
-        let Some(session) = self.clients.get(client) else { return Ok(()) };
-        let place = session.pipeline.wait(discard);
-        session.hold = Hold::Acks;
-        let ticket = Ticket { client, generation: session.generation, place, part: 0 };
-        let until_ms = (timeout > 0).then(|| self.now.ms().saturating_add(timeout));
+        let Some((ticket, until_ms)) = self.hold_for_acks(client, timeout) else { return Ok(()) };
         self.durable.waiters.push(Waiter { ticket, offset, replicas: replicas > 0, until_ms });
         Ok(())
     }
 
-    /// CONFIG SET appendonly takes effect with the core's next tick; who asks INFO before is told already.
+    /// CONFIG SET appendonly yes takes effect with the core's next tick; who asks INFO before is told already.
     pub(super) fn tell_of_log(&self) {
         let (m, on) = (&self.metrics.aof, self.conf.appendonly);
         if (m.enabled.get() > 0) != on {

@@ -246,15 +246,25 @@ impl Shard {
             out.extend_from_slice(format!(":{acked}\r\n").as_bytes());
             return Ok(());
         }
-        let discard = self.discards(client);
-        let Some(session) = self.clients.get(client) else { return Ok(()) };
-        let place = session.pipeline.wait(discard);
-        session.hold = Hold::Acks;
-        let ticket = Ticket { client, generation: session.generation, place, part: 0 };
-        let until_ms = (timeout > 0).then(|| self.now.ms().saturating_add(timeout));
+        let Some((ticket, until_ms)) = self.hold_for_acks(client, timeout) else { return Ok(()) };
         self.repl.waiters.push(Waiter { ticket, offset, replicas, until_ms });
         self.repl.asks = self.repl.is_fed();
         Ok(())
+    }
+
+    /// Holds a client until what it waits for is acknowledged: where its answer goes, and until when in ms it
+    /// waits at most.
+    pub(in crate::shard) fn hold_for_acks(
+        &mut self,
+        client: u32,
+        timeout: u64,
+    ) -> Option<(Ticket, Option<u64>)> {
+        let discard = self.discards(client);
+        let until_ms = (timeout > 0).then(|| self.now.ms().saturating_add(timeout));
+        let session = self.clients.get(client)?;
+        let place = session.pipeline.wait(discard);
+        session.hold = Hold::Acks;
+        Some((Ticket { client, generation: session.generation, place, part: 0 }, until_ms))
     }
 
     /// Clients that wait for acknowledgements of a primary that is none any more.
