@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A request to a host that is there takes no longer.
 const ANSWER: Duration = Duration::from_millis(500);
 const HOSTS: usize = 3;
+/// So long masters wait for a manual failover (CLUSTER_MF_TIMEOUT), and a little more.
+const MANUAL: Duration = Duration::from_secs(6);
 /// Shoal's slots can be written to again within the node timeout and so much more.
 const LATE_S: f64 = 1.0;
 const SLOTS: u32 = 16384;
@@ -190,6 +192,18 @@ impl<'a> House<'a> {
         }
     }
 
+    /// Makes a replica a primary again. It may not know yet that its primary is there, and masters may not have
+    /// heard yet that it is a replica, and refuse it their votes: redis-server then has to be asked again.
+    fn go_home(&self, primary: &str) {
+        let asked_once = || {
+            try_ask(primary, &["CLUSTER", "FAILOVER"]).filter(|said| said.text() == "OK")?;
+            let promoted = |said: &Reply| said.text().contains("role:master");
+            wait_for(MANUAL, || try_ask(primary, &["INFO", "replication"]).filter(promoted))
+        };
+        let home = wait_for(PATIENCE, asked_once);
+        assert!(home.is_some(), "{primary} is not made a primary again");
+    }
+
     /// Loses a host, and has it come back. Seconds until all slots can be written to by those who are left.
     fn lose(&mut self, outage: Outage, host: usize, run: usize) -> f64 {
         let what = format!("{:?} with a host that is lost by {}", self.kind, outage.name());
@@ -220,8 +234,7 @@ impl<'a> House<'a> {
         see(&replica, "CLUSTER NODES", "whose replica it is", |nodes| {
             nodes.lines().any(|node| node.contains(&format!(" {primary}@")) && node.contains("slave"))
         });
-        // it may not know yet that its primary is there
-        see(&primary, "CLUSTER FAILOVER", "its primary", |said| said == "OK");
+        self.go_home(&primary);
         self.is_well();
         assert_eq!(ask(&primary, &format!("GET {key}")), "after", "{what}");
         took

@@ -9,9 +9,9 @@ use super::{Args, Missed};
 /// What is asked for, in the order in which each finds what those before it have left, and what a
 /// request weighs against a SETBIT. `__rand_int__` is a number below [`SPREAD`] with twelve digits.
 const COMMANDS: [(&str, u64); 13] = [
-    ("SETBIT bits __rand_int__ 1", 1),
-    ("GETBIT bits __rand_int__", 1),
-    ("BITFIELD fields INCRBY u8 __rand_int__ 1", 1),
+    ("SETBIT bits 99999 1", 1),
+    ("GETBIT bits 99999", 1),
+    ("BITFIELD fields:__rand_int__ INCRBY u8 #7 1", 1),
     ("BITCOUNT bits", 4),
     ("PFADD hll element:__rand_int__", 1),
     ("PFCOUNT hll", 1),

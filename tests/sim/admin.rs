@@ -215,7 +215,10 @@ async fn move_slot(
         return false;
     }
     let node = set("NODE", &to.id);
-    if !port.ok(&to.addr, &node).await || !port.ok(&from.addr, &node).await {
+    office.note_giving(slot, &from.id, &to.id);
+    let given = port.ok(&to.addr, &node).await && port.ok(&from.addr, &node).await;
+    office.giving.borrow_mut().retain(|(s, ..)| *s != slot);
+    if !given {
         return false;
     }
     for other in others.iter().filter(|line| line.serves() && line.id != from.id && line.id != to.id) {
@@ -236,6 +239,10 @@ pub struct Office {
     /// Slots that some admin is at work on, and those that were left open.
     pub busy: Rc<RefCell<Vec<Slot>>>,
     pub open: Rc<RefCell<Vec<Slot>>>,
+    /// Slots whose targets are told that they own them, and whose sources not yet: with source and target.
+    pub giving: RefCell<Vec<(Slot, String, String)>>,
+    /// Slots that may belong to nobody: see [`Office::note_giving`].
+    pub crossed: RefCell<SlotSet>,
     /// Nodes that are being taken out: nobody moves slots to them or from them any more.
     pub leaving: Rc<RefCell<Vec<Addr>>>,
     /// Somebody has a replica take over: no slot is moved until it has.
@@ -261,6 +268,23 @@ impl Office {
             port.sleep(50).await;
             begun.retain(|slot| self.busy.borrow().contains(slot));
         }
+    }
+
+    /// Two moves side by side, of which one takes from a node what the other gives it: that node takes a new epoch
+    /// for what it gets while it still claims what it gives, and may win that back just before it is told to
+    /// let it go. Then each of both says that it is the other's, by Redis's rules, and it needs a hand.
+    fn note_giving(&self, slot: Slot, from: &str, to: &str) {
+        let mut giving = self.giving.borrow_mut();
+        let mut crossed = self.crossed.borrow_mut();
+        for (other, source, target) in giving.iter() {
+            if target == from {
+                crossed.insert(slot);
+            }
+            if source == to {
+                crossed.insert(*other);
+            }
+        }
+        giving.push((slot, from.to_owned(), to.to_owned()));
     }
 
     fn mark_move(&self, port: &Port, from: &Line, to: &Line) {
@@ -458,8 +482,8 @@ fn line_of(text: &str) -> Vec<Vec<u8>> {
 /// Rounds of fixing until slots without an owner are given one: some node timeouts.
 const PATIENCE: usize = 30;
 
-/// Closes every open slot. What nobody claims is given an owner when a crash may have made nodes forget what
-/// was theirs: SETSLOT is answered when it is in the file, not on the disk, as with Redis.
+/// Closes every open slot. What nobody claims is given an owner when moves have crossed, or a crash may have made
+/// nodes forget what was theirs: SETSLOT is answered when it is in the file, not on the disk, as with Redis.
 pub async fn fix(port: Rc<Port>, office: Rc<Office>, forgot: bool) {
     let (mut quiet, mut rounds) = (0, 0);
     // nothing open twice in a row: an answer may be older than what another node has just been told
@@ -475,8 +499,8 @@ pub async fn fix(port: Rc<Port>, office: Rc<Office>, forgot: bool) {
         open.sort_unstable();
         open.dedup();
         let mut lost = SlotSet::new();
-        if forgot && own.len() == doors.len() {
-            lost = SlotSet::all();
+        if own.len() == doors.len() {
+            lost = if forgot { SlotSet::all() } else { office.crossed.borrow().clone() };
             own.iter().flat_map(|line| &line.slots).for_each(|(from, to)| {
                 (*from..=*to).for_each(|slot| _ = lost.remove(slot));
             });

@@ -7,6 +7,7 @@ use super::machine::own_port;
 use super::marks::Marks;
 use super::script::{Addr, Port};
 use super::world::{Event, TIMEOUT, World};
+use shoal::cluster::slots::SlotSet;
 use shoal::slot::{Slot, key_slot};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -86,6 +87,8 @@ impl Run {
             foreign: Rc::new(RefCell::new(world.foreign_doors())),
             busy: Rc::default(),
             open: Rc::default(),
+            giving: RefCell::default(),
+            crossed: RefCell::new(SlotSet::new()),
             leaving: Rc::default(),
             still: Cell::new(false),
             careless: world.harsh,
