@@ -43,6 +43,9 @@ struct Args {
     server_core: usize,
     #[arg(long, default_value_t = 1)]
     load_core: usize,
+    /// How far the replica of a full synchronization stands back for the load, whose core it shares
+    #[arg(long, default_value_t = 0)]
+    nice: i32,
     /// Only one of the tables
     #[arg(long)]
     only: Option<Part>,
@@ -305,6 +308,7 @@ fn sync(args: &Args, kind: Kind) -> Result<Sync, String> {
     let mut writer = Writer::new(args.keys, args.value, args.pipeline);
     let before = writer.run(&mut load, |done, _| Ok(done >= args.keys))?;
     let replica = start_replica(args, kind)?;
+    replica.stand_back(args.nice)?;
     let (mut upper, mut lower) = (connect(&primary)?, connect(&replica)?);
     let resident = primary.resident() as f64;
     let watch = Watch::default();

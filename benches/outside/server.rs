@@ -117,6 +117,22 @@ impl Server {
         Ok(())
     }
 
+    /// Lets others that want the same cores go first, as far as `nice` (1 to 19) says.
+    pub fn stand_back(&self, nice: i32) -> Result<(), String> {
+        for process in &self.processes {
+            let tasks = format!("/proc/{}/task", process.id());
+            for task in std::fs::read_dir(&tasks).map_err(|e| format!("{tasks}: {e}"))?.flatten() {
+                let Some(id) = task.file_name().to_str().and_then(|id| id.parse().ok()) else { continue };
+                // SAFETY: a priority is set, and no memory is touched.
+                let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, id, nice) };
+                if set != 0 {
+                    return Err(format!("setpriority: {}", io::Error::last_os_error()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Kills it and starts it again where it was, with further arguments; waits until it serves. Of
     /// servers of one process.
     pub fn restart(&mut self, cores: &str, more: &[&str]) -> Result<(), String> {
