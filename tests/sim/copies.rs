@@ -181,7 +181,7 @@ impl World {
             Some(self.copy(there, replica.port as usize - own_port(0) as usize))
         };
         let copies = report.replicas.iter().filter(has).filter_map(place).collect();
-        Some(Stamp { by: (m, owner), at, copies })
+        Some(Stamp { when: self.now, by: (m, owner), at, copies })
     }
 
     /// Whether a shard copies another.
@@ -224,7 +224,7 @@ impl World {
     fn note_gains(&self, gained: impl Fn(Slot) -> bool) {
         for slot in self.slots.iter().copied().filter(|slot| gained(*slot)) {
             let mut history = self.history.borrow_mut();
-            history.keys_in(slot).iter().for_each(|key| history.forget_stamps(key));
+            history.keys_in(slot).iter().for_each(|key| history.forget_stamps(key, self.now));
         }
     }
 
@@ -356,15 +356,46 @@ impl World {
     fn is_over(&self, slot: Slot, contest: &Contest) -> bool {
         let (m, l, life) = contest.heir;
         let lives = self.machines[m].up && self.machines[m].life == life;
-        let claims =
-            |machine: usize| match &self.machines[machine].body {
-                _ if !self.machines[machine].up => false,
-                Body::Shoal(host) => host.views.iter().enumerate().any(|(l2, view)| {
-                    view.owner_index(slot) == view.local_index(l2) && (machine, l2) != (m, l)
-                }),
-                Body::Redis(node) => machine != m && node.owner(slot) == Some(node.id),
-            };
-        !lives || contest.taken_up && !(0..self.machines.len()).any(claims)
+        !lives || contest.taken_up && self.claims(slot).iter().all(|(_, claimer)| *claimer == (m, l))
+    }
+
+    /// The nodes that are up and say that a slot is their own, each with its epoch.
+    fn claims(&self, slot: Slot) -> Vec<(u64, (usize, usize))> {
+        let mut claims = Vec::new();
+        for (m, machine) in self.machines.iter().enumerate().filter(|(_, machine)| machine.up) {
+            match &machine.body {
+                Body::Shoal(host) => {
+                    let own = host.views.iter().enumerate();
+                    let own = own.filter(|(l, view)| view.owner_index(slot) == view.local_index(*l));
+                    claims.extend(own.map(|(l, view)| (view.local_node(l).config_epoch, (m, l))));
+                }
+                Body::Redis(node) if node.owner(slot) == Some(node.id) => {
+                    let epoch =
+                        node.members().find(|(id, ..)| *id == node.id).map_or(0, |(_, epoch, _)| epoch);
+                    claims.push((epoch, (m, 0)));
+                }
+                Body::Redis(_) => {}
+            }
+        }
+        claims
+    }
+
+    /// A machine starts again, and still takes for its own what others were given meanwhile: until it has heard of
+    /// that, only what they acknowledge counts.
+    pub fn doubt_claims(&mut self, m: usize) {
+        for slot in self.slots.clone() {
+            let claims = self.claims(slot);
+            if claims.len() < 2 || claims.iter().all(|(_, (machine, _))| *machine != m) {
+                continue;
+            }
+            let &(_, (heir, l)) = claims.iter().max().expect("there are two");
+            let contest = Contest { heir: self.copy(heir, l), taken_up: true };
+            if heir != m && !self.copies.contests.contains_key(&slot) {
+                self.marks.hit("woke up as the owner of what others own");
+                self.copies.contests.insert(slot, contest);
+                self.contest(slot, Some((heir, l)));
+            }
+        }
     }
 
     /// A master becomes a replica: what it has will be replaced, and must be with somebody else.

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 /// had it by then, when its client has waited for that.
 #[derive(Clone, Debug)]
 pub struct Stamp {
+    /// When it was sent.
+    pub when: u64,
     /// The shard that has executed it.
     pub by: (usize, usize),
     pub at: Position,
@@ -27,6 +29,8 @@ struct Log {
     floor: u64,
     /// Acknowledged values, and what is known of each.
     acks: Vec<(u64, Stamp)>,
+    /// When it last came to a node that has nothing to do with the streams in which it stood.
+    moved: u64,
     /// How often its memory was lost, or its owner was in doubt.
     losses: u64,
     /// A write whose client has given up may still be on its way, or it lies where nobody looks: reads prove
@@ -101,6 +105,7 @@ impl History {
             return;
         }
         log.floor = log.floor.max(began.value);
+        let stamp = stamp.filter(|stamp| stamp.when > log.moved);
         log.acks.extend(stamp.map(|stamp| (began.value, stamp)));
     }
 
@@ -136,8 +141,10 @@ impl History {
     }
 
     /// It is with a node by now that has nothing to do with the streams in which it stood.
-    pub fn forget_stamps(&mut self, key: &str) {
-        self.log(key).acks.clear();
+    pub fn forget_stamps(&mut self, key: &str, now: u64) {
+        let log = self.log(key);
+        log.acks.clear();
+        log.moved = now;
     }
 
     /// The node that had this key is gone with its memory: a replica of it may have it, or nobody.

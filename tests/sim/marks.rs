@@ -59,6 +59,7 @@ pub const ALL: &[&str] = &[
     "slots handed to a sibling",
     "vote granted",
     "vote refused",
+    "woke up as the owner of what others own",
 ];
 
 /// What hundreds of seeds may not show.

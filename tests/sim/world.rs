@@ -498,6 +498,7 @@ impl World {
         self.lose_adrift(m);
         self.machines[m].body = body;
         self.machines[m].up = true;
+        self.doubt_claims(m);
         self.begin(m);
     }
 
