@@ -211,8 +211,8 @@ pub enum Aside {
     Saved,
     /// Load the log in place of what is here, before any reply leaves (DEBUG LOADAOF).
     LoadLog,
-    /// Stand still until this time in unix milliseconds (DEBUG SLEEP).
-    SleepUntil(u64),
+    /// Its shard stood still for so many microseconds (DEBUG SLEEP): what comes next comes so much later.
+    Slept(u64),
     /// Let the client wait until this time in unix milliseconds (0: forever) for a key of the command.
     Wait { until_ms: u64, nothing: Nothing },
     /// Databases have changed places.

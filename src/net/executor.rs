@@ -25,7 +25,7 @@ use super::link::{Links, News};
 use super::load::{Share, Tally};
 use super::mailbox::Post;
 use super::ring::{Completion, Peer, Ring, Sizes};
-use super::scribe::Scribe;
+use super::scribe::{GivenUp, Scribe};
 use super::{clock, listen};
 use crate::cluster::plane::LinkId;
 use crate::command::host::Host;
@@ -189,8 +189,9 @@ pub struct Core {
     events: Sender<Event>,
     starved: Vec<u32>,
     keeper: keep::Keeper,
-    /// Files in the making, by their numbers.
+    /// Files in the making, by their numbers, and those that are not wanted any more.
     scribes: Vec<(u64, Scribe)>,
+    given_up: Vec<GivenUp>,
 }
 
 /// A running core.
@@ -305,6 +306,7 @@ impl Core {
             starved: Vec::new(),
             keeper: keep::Keeper::default(),
             scribes: Vec::new(),
+            given_up: Vec::new(),
         };
         core.hear_bell();
         core.listen(plan.unix);
@@ -379,7 +381,7 @@ impl Core {
             self.turn();
         }
         // what a background save would put there is older
-        self.scribes.drain(..).for_each(|(_, scribe)| scribe.end());
+        self.end_files();
         let _ = self.events.send(Event::Saved(self.shard.save(clock::now())));
         while self.shared.phase.get() == phase {
             std::thread::sleep(A_MOMENT);
@@ -437,7 +439,6 @@ impl Core {
             self.load(loaded && !mail);
         }
         self.read_letters();
-        self.sleep_if_asked();
         self.end_streams();
         self.tick_if_due();
         self.do_chores();
@@ -624,15 +625,6 @@ impl Core {
         }
     }
 
-    /// DEBUG SLEEP: this core stands still.
-    fn sleep_if_asked(&mut self) {
-        let until = self.shard.sleeps_until();
-        let now = clock::now().ms();
-        if until > now {
-            std::thread::sleep(Duration::from_millis(until - now));
-        }
-    }
-
     fn tell_of_link(&mut self, news: Option<News>, bytes: &[u8]) {
         let (link, event) = match news {
             None => return,
@@ -771,10 +763,13 @@ impl Core {
         for (id, order) in self.shard.take_file_orders() {
             let at = self.scribes.iter().position(|s| s.0 == id);
             match (order, at) {
-                (FileOrder::Begin(plan), _) => self.scribes.push((id, Scribe::start(plan))),
+                (FileOrder::Begin(plan), _) => {
+                    let given_up = std::mem::take(&mut self.given_up);
+                    self.scribes.push((id, Scribe::start(plan, given_up)));
+                }
                 (FileOrder::Chunk(chunk), Some(at)) => self.scribes[at].1.append(chunk),
                 (FileOrder::Finish, Some(at)) => self.scribes[at].1.finish(),
-                (FileOrder::Drop, Some(at)) => drop(self.scribes.remove(at)),
+                (FileOrder::Drop, Some(at)) => self.given_up.push(self.scribes.remove(at).1.give_up()),
                 (_, None) => {}
             }
         }
@@ -789,6 +784,12 @@ impl Core {
         for (id, outcome) in ended {
             self.shard.file_ended(id, outcome, clock::now());
         }
+    }
+
+    /// Nothing more comes: files that are not finished are gone when this is done.
+    fn end_files(&mut self) {
+        self.given_up.extend(self.scribes.drain(..).map(|(_, scribe)| scribe.give_up()));
+        self.given_up.drain(..).for_each(GivenUp::end);
     }
 
     /// Values to be freed elsewhere.
@@ -907,7 +908,7 @@ impl Core {
     /// Sends what is ready, so that the reply to SHUTDOWN's neighbours is not lost.
     fn last_turn(&mut self) {
         self.close_log();
-        self.scribes.drain(..).for_each(|(_, scribe)| scribe.end());
+        self.end_files();
         self.flush();
         let _ = self.ring.enter(None);
         for listener in self.listeners.iter().filter_map(|(socket, _)| socket.as_ref()) {

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 const NODE_PORT: &str =
     "This port is the node's address in its cluster, and stays as long as the server runs";
@@ -73,6 +74,10 @@ impl Outside for System {
     fn purge(&self) {
         super::heap::purge();
     }
+
+    fn stand_still(&self, us: u64) {
+        std::thread::sleep(Duration::from_micros(us));
+    }
 }
 
 /// The real outside, doors included.
@@ -124,6 +129,10 @@ impl Outside for Premises {
 
     fn purge(&self) {
         System.purge();
+    }
+
+    fn stand_still(&self, us: u64) {
+        System.stand_still(us);
     }
 }
 

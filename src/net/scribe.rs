@@ -36,13 +36,15 @@ pub struct Scribe {
 }
 
 impl Scribe {
-    /// Begins a file. What goes wrong is in its outcome.
-    pub fn start(plan: FilePlan) -> Scribe {
+    /// Begins a file, once those are over that were given up before: they may have the same names. What goes
+    /// wrong is in its outcome.
+    pub fn start(plan: FilePlan, given_up: Vec<GivenUp>) -> Scribe {
         let (orders, inbox) = channel();
         let report = Arc::new(Report::default());
         let theirs = report.clone();
         let work = move || {
             leave_core();
+            given_up.into_iter().for_each(GivenUp::end);
             let outcome = write(&plan, &inbox, &theirs);
             *theirs.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
             theirs.over.store(true, Ordering::Release);
@@ -66,12 +68,9 @@ impl Scribe {
         let _ = self.orders.send(Order::Finish);
     }
 
-    /// Gives the file up, unless it is finished, and waits until that is done.
-    pub fn end(self) {
-        drop(self.orders);
-        if let Some(thread) = self.thread {
-            let _ = thread.join();
-        }
+    /// Gives the file up, unless it is finished.
+    pub fn give_up(self) -> GivenUp {
+        GivenUp(self.thread)
     }
 
     /// Bytes of chunks that the system has taken.
@@ -85,6 +84,18 @@ impl Scribe {
             return None;
         }
         self.report.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A file that is not wanted any more, and maybe still there.
+pub struct GivenUp(Option<JoinHandle<()>>);
+
+impl GivenUp {
+    /// Waits until it is gone, or in its place.
+    pub fn end(self) {
+        if let Some(thread) = self.0 {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -183,7 +194,7 @@ mod tests {
         for (seal, end, steps) in [(Seal::Nothing, 0, 8), (Seal::Zeros, 8, 9)] {
             let save = || {
                 let plan = FilePlan { temporary: at("t"), target: at("a"), sync_every: Some(3), seal };
-                let scribe = Scribe::start(plan);
+                let scribe = Scribe::start(plan, Vec::new());
                 scribe.append(Bytes::from_static(b"new "));
                 scribe.append(Bytes::from_static(b"data"));
                 scribe.finish();
@@ -203,6 +214,33 @@ mod tests {
                 std::fs::write(at("a"), "old").unwrap();
             });
             assert_eq!(found, steps);
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_given_up_is_out_of_the_next_ones_way() {
+        let dir = std::env::temp_dir().join(format!("shoal-scribe-again-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let at = |name: &str| dir.join(name).display().to_string();
+        let plan = || FilePlan { temporary: at("t"), target: at("a"), sync_every: None, seal: Seal::Nothing };
+        for round in 0..200 {
+            let first = Scribe::start(plan(), Vec::new());
+            first.append(Bytes::from_static(b"first"));
+            if round % 2 == 0 {
+                first.finish();
+            }
+            let second = Scribe::start(plan(), vec![first.give_up()]);
+            second.append(Bytes::from_static(b"second"));
+            second.finish();
+            let outcome = loop {
+                match second.outcome() {
+                    Some(outcome) => break outcome,
+                    None => std::thread::sleep(std::time::Duration::from_micros(100)),
+                }
+            };
+            assert_eq!(outcome, Ok(()), "{round}");
+            assert_eq!(std::fs::read(at("a")).unwrap(), b"second", "{round}");
         }
         std::fs::remove_dir_all(dir).unwrap();
     }

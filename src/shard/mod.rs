@@ -234,7 +234,6 @@ pub struct Shard {
     shutdown: Option<u64>,
     /// The host waits for its replicas, and then ends.
     ending: bool,
-    sleep_until: u64,
     /// Ticks from which a command is slow enough for SLOWLOG or LATENCY.
     slow_ticks: u64,
 }
@@ -304,7 +303,6 @@ impl Shard {
             peaks: figures::Peaks::default(),
             shutdown: None,
             ending: false,
-            sleep_until: 0,
             slow_ticks: u64::MAX,
             host,
         };
@@ -361,7 +359,7 @@ impl Shard {
         self.configure_trackers();
         self.configure_events();
         self.configure_monitors();
-        self.note_restricted();
+        self.note_replicas();
         self.note_disk();
     }
 
@@ -382,11 +380,6 @@ impl Shard {
     #[inline]
     pub fn has_garbage(&self) -> bool {
         !self.garbage.is_empty()
-    }
-
-    /// The shard must not run before this time in ms (DEBUG SLEEP).
-    pub fn sleeps_until(&self) -> u64 {
-        self.sleep_until
     }
 
     /// Every per-command array has this many rows.

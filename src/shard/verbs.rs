@@ -300,7 +300,10 @@ impl Shard {
             Aside::Flushed => self.flushed(),
             Aside::Saved => self.note_disk(),
             Aside::LoadLog => self.reload = true,
-            Aside::SleepUntil(ms) => self.sleep_until = self.sleep_until.max(ms),
+            Aside::Slept(us) => {
+                self.now.unix_us = self.now.unix_us.saturating_add(us);
+                self.clock.now_ms = self.now.ms();
+            }
             Aside::Configured => {
                 self.reconfigure();
                 self.tell_of_log();

@@ -66,6 +66,5 @@ impl Shard {
             || !self.handoffs.first.is_empty()
             || self.handoffs.tell
             || self.outbox.iter().any(Option::is_some)
-            || self.sleep_until > self.now.ms()
     }
 }

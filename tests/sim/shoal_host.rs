@@ -42,6 +42,8 @@ impl Outside for Nothing {
     }
 
     fn purge(&self) {}
+
+    fn stand_still(&self, _: u64) {}
 }
 
 /// A new view, and the shards that it is for.

@@ -124,7 +124,7 @@ pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             ctx.out.ok();
         }
         (b"quicklist-packed-threshold", 3) => {
-            let bytes = size::parse(args.at(2)).filter(|&n| n != 1 && n < 1 << 32);
+            let bytes = size::parse(args.at(2)).filter(|&n| n <= (1 << 32) - (1 << 20));
             bytes.ok_or(BAD_THRESHOLD)?;
             ctx.out.ok();
         }
@@ -203,8 +203,9 @@ fn kill_links(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 fn sleep(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let seconds = parse_f64(args.at(2)).unwrap_or(0.0);
     if seconds > 0.0 {
-        let ms = (seconds * 1000.0).ceil() as u64;
-        ctx.fx.aside = Some(Aside::SleepUntil(ctx.now().saturating_add(ms)));
+        let us = (seconds * 1e6) as u64;
+        ctx.host.outside.stand_still(us);
+        ctx.fx.aside = Some(Aside::Slept(us));
     }
     ctx.out.ok();
     Ok(())

@@ -97,6 +97,9 @@ pub trait Outside: Send + Sync {
 
     /// Asks the allocator to give memory back to the system.
     fn purge(&self);
+
+    /// The core that calls stands still for so many microseconds.
+    fn stand_still(&self, us: u64);
 }
 
 /// A file's size, and the file from its beginning.
@@ -265,10 +268,10 @@ impl Host {
     }
 }
 
-/// Files in memory, for tests.
+/// Files in memory, for tests, and for how long somebody was to stand still.
 #[cfg(test)]
 #[derive(Clone, Default)]
-pub struct Files(Arc<Mutex<std::collections::BTreeMap<String, Vec<u8>>>>);
+pub struct Files(Arc<Mutex<std::collections::BTreeMap<String, Vec<u8>>>>, pub Arc<Mutex<Vec<u64>>>);
 
 #[cfg(test)]
 struct Draft(Files, Vec<u8>);
@@ -320,6 +323,10 @@ impl Outside for Files {
     }
 
     fn purge(&self) {}
+
+    fn stand_still(&self, us: u64) {
+        self.1.lock().unwrap().push(us);
+    }
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ impl Shard {
     }
 
     /// Whether writes are refused for want of replicas.
-    fn note_replicas(&mut self) {
+    pub(super) fn note_replicas(&mut self) {
         let (least, lag) = (self.conf.min_replicas_to_write, self.conf.min_replicas_max_lag);
         let counts = least > 0 && lag > 0 && !self.repl.is_replica();
         let good = self.repl.primary.good(u64::from(lag) * 1000, self.now.ms());
