@@ -292,6 +292,10 @@ pub const STREAM_UNWRITTEN: usize = 64 * 1024;
 pub const REPL_CHUNK: usize = 16 * 1024;
 /// Bytes that are given to a replica's socket at once.
 pub const REPL_WINDOW: usize = 256 * 1024;
+/// Bytes that a client may leave unread that has not said the password: Redis's buffer, and a kilobyte beside it.
+pub const OUTPUT_OF_STRANGERS: u64 = 17 * 1024;
+/// Keys beyond `tracking-table-max-keys` that a shard forgets at a time.
+pub const TRACKING_TRIM_STEP: usize = 1000;
 /// Keys of a slot that is handed to a sibling are named so many at a time to replicas, which drop them, and so
 /// many in a turn.
 pub const PARTING: usize = 64;

@@ -167,6 +167,8 @@ pub struct Metrics {
     pub tracking: Counter,
     pub tracked_keys: Counter,
     pub tracked_items: Counter,
+    /// Connections that MIGRATE keeps for the next one.
+    pub kept_links: Counter,
     pub rejected: Counter,
     pub net_in: Counter,
     pub net_out: Counter,

@@ -85,7 +85,7 @@ pub fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let second = index(2, "ERR invalid second DB index")?;
     let within = |n: i32| usize::try_from(n).ok().filter(|&n| n < ctx.ks.databases()).ok_or(DB_INDEX);
     let (first, second) = (within(first)?, within(second)?);
-    ctx.ks.swap(first, second);
+    ctx.ks.swap(first, second, &ctx.clock);
     ctx.fx.aside = Some(Aside::Swapped);
     ctx.fx.dirty += 1;
     ctx.out.ok();

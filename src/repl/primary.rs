@@ -110,7 +110,8 @@ pub struct Primary {
     count: usize,
     alone_since_ms: u64,
     next_second_ms: u64,
-    next_ping_ms: u64,
+    /// When the last PING was sent, or the first replica came.
+    pinged_ms: u64,
 }
 
 impl Primary {
@@ -122,7 +123,7 @@ impl Primary {
             count: 0,
             alone_since_ms: 0,
             next_second_ms: 0,
-            next_ping_ms: 0,
+            pinged_ms: 0,
         }
     }
 
@@ -234,7 +235,7 @@ impl Primary {
         replica.next = next;
         replica.stage = Stage::Online;
         replica.heard_ms = now_ms;
-        self.count += 1;
+        self.join(now_ms);
         Ok(())
     }
 
@@ -244,11 +245,18 @@ impl Primary {
         replica.stage = Stage::Waiting { since_ms: now_ms };
         replica.old = old;
         replica.heard_ms = now_ms;
-        self.count += 1;
+        self.join(now_ms);
         if self.backlog.is_none() {
             self.history.begin_anew(id);
             self.open_backlog();
         }
+    }
+
+    fn join(&mut self, now_ms: u64) {
+        if self.count == 0 {
+            self.pinged_ms = now_ms;
+        }
+        self.count += 1;
     }
 
     /// A client is gone.
@@ -456,8 +464,8 @@ impl Primary {
             return due;
         }
         self.next_second_ms = now_ms + REPL_SECOND_MS;
-        if now_ms >= self.next_ping_ms && self.count > 0 && !silent {
-            self.next_ping_ms = now_ms + rules.ping_every_ms;
+        if now_ms.saturating_sub(self.pinged_ms) >= rules.ping_every_ms && self.count > 0 && !silent {
+            self.pinged_ms = now_ms;
             self.feed(b"*1\r\n$4\r\nPING\r\n");
             due.wake.extend(self.readers());
         }

@@ -21,7 +21,7 @@ use crate::session::blocked::Blocked;
 use crate::session::route::{self, Verdict};
 use crate::session::{Hold, Session, Watched};
 use crate::slot::{Slot, key_slot};
-use crate::store::{ClientRef, Key, ValueRef, Waiter};
+use crate::store::{ClientRef, Key, Look, ValueRef, Waiter};
 use crate::value::Object;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -168,7 +168,13 @@ impl Shard {
         let waits = |(_, s): &(u32, &Session)| s.caller.id == id && s.hold == Hold::Blocked;
         let Some(client) = self.clients.iter().find(waits).map(|(client, _)| client) else { return false };
         match with_error {
-            true => self.unblock_with(client, &UNBLOCKED),
+            true => {
+                let waiting = self.clients.peek(client).and_then(|session| session.blocked.as_ref());
+                if let Some(spec) = waiting.map(|blocked| blocked.spec) {
+                    self.metrics.command(spec.id).failed.inc();
+                }
+                self.unblock_with(client, &UNBLOCKED);
+            }
             false => {
                 self.say_nothing_came(client);
                 self.unblock(client);
@@ -296,7 +302,9 @@ impl Shard {
     /// Who is to be served first from a key as it is.
     fn first_waiter(&mut self, Watched { db, slot, key }: &Watched) -> Option<Waiter> {
         let hash = self.ks.hasher().hash(key);
-        let found = self.ks.db(*db).peek(&Key { bytes: key, slot: *slot, hash }, &self.clock);
+        // what came past its time is gone, for replicas as well
+        let found =
+            self.ks.db_mut(*db).find(&Key { bytes: key, slot: *slot, hash }, Look::Peek, &self.clock);
         let group = found.map_or("", |found| group_of(found.value()));
         let fits = |w: &&Waiter| {
             let spec = table::by_id(w.spec);

@@ -3,7 +3,7 @@
 use super::{Now, Shard};
 use crate::config::Config;
 use crate::config::types::{MaxmemoryPolicy, OutputLimit};
-use crate::limits::EXPIRE_STEP;
+use crate::limits::{EXPIRE_STEP, OUTPUT_OF_STRANGERS};
 use crate::session::{Hold, Session};
 use crate::store::{Expiry, Garbage, Policy};
 use std::sync::atomic::Ordering;
@@ -21,6 +21,9 @@ pub(super) fn policy(conf: &Config) -> Policy {
         MaxmemoryPolicy::VolatileTtl => Policy::VolatileTtl,
     }
 }
+
+/// How much somebody may have unread who has not said the password.
+const STRANGERS: OutputLimit = OutputLimit { hard: OUTPUT_OF_STRANGERS, soft: 0, soft_seconds: 0 };
 
 /// How much a client may have unread.
 pub(super) fn output_limit(session: &Session, conf: &Config) -> OutputLimit {
@@ -136,7 +139,8 @@ impl Shard {
             if self.repl.primary.is_replica(client) {
                 continue;
             }
-            let limit = output_limit(session, &self.conf);
+            let stranger = self.conditions.auth_required && !session.caller.authenticated;
+            let limit = if stranger { STRANGERS } else { output_limit(session, &self.conf) };
             let output = session.output() as u64;
             session.soft_since = match session.soft_since {
                 _ if limit.soft == 0 || output <= limit.soft => None,

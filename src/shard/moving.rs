@@ -510,6 +510,7 @@ impl Shard {
             let oldest = self.moves.idle.remove(0);
             self.moves.orders.push(LinkOrder::Close { link: oldest.link });
         }
+        self.note_kept_links();
         self.end_move(one, error.map_or(Ok(b"+OK\r\n"), Err));
     }
 
@@ -610,5 +611,10 @@ impl Shard {
             }
             keep
         });
+        self.note_kept_links();
+    }
+
+    fn note_kept_links(&self) {
+        self.metrics.kept_links.set(self.moves.idle.len() as u64);
     }
 }

@@ -134,6 +134,13 @@ impl Stream {
         self.db
     }
 
+    /// What comes next is in no database: whoever begins to read here is told one all the same, as Redis tells it.
+    pub(super) fn select_any(&mut self) {
+        if self.db.is_none() {
+            self.select(0);
+        }
+    }
+
     /// Whoever begins to read here must be told which database is selected.
     pub(super) fn reselect(&mut self) {
         self.db = None;

@@ -5,6 +5,7 @@
 //! first change: a client whose watch is gone knows that its key has changed, or may have. Who waits does so
 //! until it says otherwise, in the order of arrival.
 
+use super::clock::Clock;
 use super::db::Db;
 use super::key::Key;
 use super::keyspace::Keyspace;
@@ -306,6 +307,16 @@ impl Keyspace {
         self.iter().any(Db::is_of_interest)
     }
 
+    /// What clients watch in one of two databases and is past its time in either expires.
+    pub(super) fn expire_watched(&mut self, a: usize, b: usize, clock: &Clock) {
+        let (a, b) = self.two_mut(a, b);
+        for (slot, key) in a.watched_keys().into_iter().chain(b.watched_keys()) {
+            let key = a.hasher.key_in_slot(&key, slot);
+            a.live(&key, clock);
+            b.live(&key, clock);
+        }
+    }
+
     /// Two databases change places: clients watch a key in the database of a number. It changes for them
     /// if it is in either.
     pub(super) fn swap_interest(&mut self, a: usize, b: usize) {
@@ -385,7 +396,7 @@ mod tests {
         set(&mut ks, 1, "there", Ttl::Clear);
         watches_of(&mut ks, 0, &["here", "there", "nowhere"]);
         watches_of(&mut ks, 1, &["nowhere"]);
-        ks.swap(0, 1);
+        ks.swap(0, 1, &Clock::at(1000));
         assert!(!still(&ks, 0, "here") && !still(&ks, 0, "there"));
         assert!(still(&ks, 0, "nowhere") && still(&ks, 1, "nowhere"), "a number's watches stay with it");
         watches_of(&mut ks, 0, &["there"]);

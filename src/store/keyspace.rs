@@ -1,5 +1,6 @@
 //! One shard's whole data: its databases and what is decided over all of them.
 
+use super::clock::Clock;
 use super::db::{Db, Stats};
 use super::evict::Pool;
 use super::key::Hasher;
@@ -74,12 +75,17 @@ impl Keyspace {
         self.dbs.iter_mut()
     }
 
-    /// Swaps two databases, as SWAPDB does.
-    pub fn swap(&mut self, a: usize, b: usize) {
+    /// Swaps two databases, as SWAPDB does. Keys that clients watch and that are past their time go before: by
+    /// changing places with one that is not there, such a key changes nothing.
+    pub fn swap(&mut self, a: usize, b: usize, clock: &Clock) {
         if a == b {
             return;
         }
+        self.expire_watched(a, b, clock);
         self.dbs.swap(a, b);
+        // they expired in the database that had the number
+        let (x, y) = self.two_mut(a, b);
+        std::mem::swap(&mut x.expired, &mut y.expired);
         self.swap_interest(a, b);
         self.pool.clear();
     }

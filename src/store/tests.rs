@@ -778,7 +778,7 @@ fn clearing_and_swapping_databases() {
     for i in 0..1000 {
         set(keyspace.db_mut(0), format!("k{i}").as_bytes(), b"v", Ttl::At(NOW + 1));
     }
-    keyspace.swap(0, 2);
+    keyspace.swap(0, 2, &clock());
     assert_eq!([0, 1, 2].map(|i| keyspace.db(i).len()), [0, 0, 1000]);
     let garbage = keyspace.db_mut(2).clear();
     assert_eq!((garbage.objects(), keyspace.len(), keyspace.bytes()), (1000, 0, 0));

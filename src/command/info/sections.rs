@@ -261,7 +261,8 @@ pub fn stats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("pubsub_patterns", listened(&[Kind::Pattern]));
     out.put("pubsubshard_channels", listened(&[Kind::Sharded, Kind::Own]));
     out.zeros(&["latest_fork_usec", "total_forks"]);
-    out.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
+    out.put("migrate_cached_sockets", f.sum(|m| &m.kept_links));
+    out.put("slave_expires_tracked_keys", 0);
     out.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits"]);
     out.zeros(&["active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"]);
     out.put("tracking_total_keys", f.sum(|m| &m.tracked_keys));

@@ -155,18 +155,22 @@ impl Shard {
         if self.in_exec {
             return words::command(&mut self.pubsub.held_back, args.iter());
         }
-        self.feed_replicas();
         let mut bytes = Vec::new();
         words::command(&mut bytes, args.iter());
-        self.feed_replicas_only(&bytes);
+        self.feed_message(&bytes);
+    }
+
+    fn feed_message(&mut self, bytes: &[u8]) {
+        self.stream.select_any();
+        self.feed_replicas();
+        self.feed_replicas_only(bytes);
     }
 
     /// What a transaction has published goes out behind what it has changed.
     pub(in crate::shard) fn release_held_back(&mut self) {
         if !self.pubsub.held_back.is_empty() {
             let bytes = std::mem::take(&mut self.pubsub.held_back);
-            self.feed_replicas();
-            self.feed_replicas_only(&bytes);
+            self.feed_message(&bytes);
         }
     }
 }

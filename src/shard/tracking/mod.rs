@@ -15,6 +15,7 @@ use super::pubsub::Heard;
 use crate::command::host::Name;
 use crate::command::spec::{Spec, flag};
 use crate::command::table;
+use crate::limits::TRACKING_TRIM_STEP;
 use crate::resp::{Args, Reply};
 use crate::session::{Door, Session};
 use crate::slot::{Slot, key_slot};
@@ -128,10 +129,14 @@ impl Shard {
         self.trim_remembered();
     }
 
-    /// `tracking-table-max-keys`, each shard its share: what is remembered beyond it counts as changed.
+    /// `tracking-table-max-keys`, each shard its share: what is remembered beyond it counts as changed. A step of
+    /// it: the rest comes with the ticks.
     fn trim_remembered(&mut self) {
         let most = (self.conf.tracking_table_max_keys as usize).div_ceil(self.at.shards);
-        while most > 0 && self.ks.iter().map(|db| db.tracked().0).sum::<usize>() > most {
+        for _ in 0..TRACKING_TRIM_STEP {
+            if most == 0 || self.ks.iter().map(|db| db.tracked().0).sum::<usize>() <= most {
+                break;
+            }
             let found = self.ks.iter().enumerate().find_map(|(n, db)| Some((n, db.any_tracked()?)));
             let Some((db, (slot, key))) = found else { break };
             let readers = self.ks.db_mut(db).take_readers(slot, &key);
@@ -149,9 +154,14 @@ impl Shard {
         self.metrics.tracked_items.set(items as u64);
     }
 
-    /// Nobody has anything here any more: what expires need not be noted for it.
+    /// More may be remembered than is allowed by now; and where nobody has anything here any more, what expires
+    /// need not be noted for it.
     pub(super) fn tick_trackers(&mut self) {
-        if self.trackers.remembers && !self.has_readers() {
+        if !self.trackers.remembers {
+            return;
+        }
+        self.trim_remembered();
+        if !self.has_readers() {
             self.trackers.remembers = false;
             self.configure_events();
         }

@@ -276,7 +276,7 @@ impl World {
                 let garbage = self.home.ks.db_mut(at).clear();
                 self.home.ks.db_mut(at).leave(garbage);
             }
-            1..3 if self.lent.is_empty() => self.home.ks.swap(at, (at + 1) % DBS),
+            1..3 if self.lent.is_empty() => self.home.ks.swap(at, (at + 1) % DBS, &self.clock),
             3 if !lent => {
                 let slot = crate::slot::key_slot(&key);
                 self.home.ks.iter_mut().for_each(|db| db.forsake_slot(slot));
