@@ -65,6 +65,8 @@ pub const UNHEARD_AT_ALL: u64 = 4 * UNHEARD;
 pub const PIPELINE: usize = 10_000;
 /// How large replies are thought to be before the first one came.
 pub const REPLY_GUESS: usize = 256 * 1024;
+/// What of a client's replies CLIENT LIST tells as those in Redis's fixed buffer.
+pub const REPLY_BUFFER: usize = 16 * 1024;
 /// A client with this much unread output gets no more commands executed until it reads.
 pub const OUTPUT_HIGH: usize = 4 * 1024 * 1024;
 /// ... and goes on when it is down to this.

@@ -171,15 +171,18 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     net::check_ring()?;
     let few_files = fit_clients(&mut conf, shards)?;
     std::env::set_current_dir(&conf.dir).map_err(|e| format!("Can't chdir to '{}': {e}", conf.dir))?;
-    let (doors, unix) = bind(&conf, &ports, shards)?;
+    let log = Log::open(&conf.logfile, conf.loglevel).map_err(|e| format!("Can't open the log file: {e}"))?;
+    // whoever has started it may look at the terminal, or for these lines in the log
+    let logged = |why: &String| why.lines().for_each(|line| tracing::warn!("{line}"));
+    let (doors, unix) = bind(&conf, &ports, shards).inspect_err(logged)?;
     let doors = Arc::new(doors);
-    let bus = BusPorts::bind(&conf, &ports)?;
+    let bus = BusPorts::bind(&conf, &ports).inspect_err(logged)?;
     if conf.daemonize {
         net::daemonize()?;
     }
-    let log = Log::open(&conf.logfile, conf.loglevel).map_err(|e| format!("Can't open the log file: {e}"))?;
     loaded.notices.iter().for_each(|n| tracing::info!("{n}"));
     few_files.iter().for_each(|n| tracing::warn!("{n}"));
+    net::oom::apply(&conf).unwrap_or_else(|why| tracing::warn!("{why}"));
     if !conf.pidfile.is_empty() {
         let _ = std::fs::write(&conf.pidfile, format!("{}\n", std::process::id()));
     }

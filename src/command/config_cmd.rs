@@ -3,7 +3,7 @@
 use super::ctx::{Aside, Ctx};
 use super::error::{Done, ErrReply, SYNTAX};
 use super::help;
-use crate::config::{self, Caller};
+use crate::config::Caller;
 use crate::resp::Args;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -64,17 +64,13 @@ pub fn config_resetstat(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
 
 /// CONFIG REWRITE
 pub fn config_rewrite(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
-    let path = &ctx.host.config_file;
-    if path.is_empty() {
+    if ctx.host.config_file.is_empty() {
         return Err(NO_FILE);
     }
-    let failed = |why: String| {
+    ctx.host.rewrite_config(ctx.conf, false).map_err(|why| {
         tracing::warn!("CONFIG REWRITE failed: {why}");
         ErrReply::owned(format!("ERR Rewriting config file: {why}"))
-    };
-    let original = ctx.host.outside.read(path).map_err(failed)?;
-    let text = config::rewrite(&original, ctx.conf, &[]);
-    ctx.host.outside.write(path, &text).map_err(failed)?;
+    })?;
     tracing::info!("CONFIG REWRITE executed with success.");
     ctx.out.ok();
     Ok(())

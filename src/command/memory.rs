@@ -62,12 +62,11 @@ pub fn memory_stats(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
         .filter(|(_, db)| db.len() > 0)
         .map(|(i, db)| (i, db.len() * PLACE))
         .collect();
-    let data = m.used - m.startup;
     let out = &mut ctx.out;
     out.map(27 + tables.len());
     count(out, "peak.allocated", m.peak);
     count(out, "total.allocated", m.used);
-    count(out, "startup.allocated", m.startup);
+    count(out, "startup.allocated", 0);
     count(out, "replication.backlog", 0);
     count(out, "clients.slaves", 0);
     count(out, "clients.normal", m.clients);
@@ -84,11 +83,11 @@ pub fn memory_stats(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     }
     count(out, "overhead.total", m.overhead);
     count(out, "keys.count", m.keys);
-    count(out, "keys.bytes-per-key", data.checked_div(m.keys).unwrap_or(0));
+    count(out, "keys.bytes-per-key", m.used.checked_div(m.keys).unwrap_or(0));
     count(out, "dataset.bytes", m.dataset);
     ratio(out, "dataset.percentage", m.dataset_percent());
     ratio(out, "peak.percentage", m.peak_percent());
-    count(out, "allocator.allocated", m.used);
+    count(out, "allocator.allocated", m.allocated());
     count(out, "allocator.active", m.rss);
     count(out, "allocator.resident", m.rss);
     ratio(out, "allocator-fragmentation.ratio", m.fragmentation());

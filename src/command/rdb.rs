@@ -32,6 +32,20 @@ pub struct Place<'a> {
     pub now_us: u64,
 }
 
+fn temporary(host: &Host, what: &str, shard: usize) -> String {
+    match (host.metrics.len(), what) {
+        // as Redis calls it
+        (1, "save") => format!("temp-{}.rdb", host.pid),
+        (1, _) => format!("temp-{what}-{}.rdb", host.pid),
+        _ => format!("temp-{what}-{}-{shard}.rdb", host.pid),
+    }
+}
+
+/// What the files of all shards are called before they are whole.
+pub fn temporaries<'a>(host: &'a Host, what: &'a str) -> impl Iterator<Item = String> + 'a {
+    (0..host.metrics.len()).map(move |shard| temporary(host, what, shard))
+}
+
 impl Place<'_> {
     /// The shard's file.
     pub fn file(&self) -> String {
@@ -40,10 +54,7 @@ impl Place<'_> {
 
     /// What the file is called before it is whole; SAVE and BGSAVE may be at it at one time.
     pub fn temporary(&self, what: &str) -> String {
-        match self.host.metrics.len() {
-            1 => format!("temp-{what}-{}.rdb", self.host.pid),
-            _ => format!("temp-{what}-{}-{}.rdb", self.host.pid, self.me),
-        }
+        temporary(self.host, what, self.me)
     }
 
     fn slots(&self) -> String {
@@ -139,6 +150,9 @@ fn write(ks: &Keyspace, at: &Place<'_>, path: &str, facts: &[(&'static str, Stri
                 if writer.pending() >= RDB_WRITE {
                     failed = writer.flush(|bytes| file.write(bytes)).err();
                 }
+            }
+            if at.conf.rdb_key_save_delay > 0 {
+                at.host.outside.stand_still(at.conf.rdb_key_save_delay as u64);
             }
         });
         failed.map_or(Ok(()), Err)?;

@@ -1,7 +1,7 @@
 //! CONFIG GET and CONFIG SET.
 
 use super::glob;
-use super::table::{Config, DENY_LOADING, Directive, HIDDEN, IMMUTABLE, MANY, PROTECTED, TABLE, lookup};
+use super::table::{Config, DENY_LOADING, Directive, HIDDEN, IMMUTABLE, MANY, OWN, PROTECTED, TABLE, lookup};
 use super::types::ProtectedAction;
 use super::value::Reason;
 use std::fmt;
@@ -95,18 +95,24 @@ impl Config {
         caller: Caller,
     ) -> Result<Vec<&'static Directive>, ConfigError> {
         let mut found: Vec<(&'static Directive, &'static str)> = Vec::with_capacity(pairs.len());
-        for (name, _) in pairs {
+        let mut values = Vec::with_capacity(pairs.len());
+        for (name, value) in pairs {
             let name = name.as_ref();
             let (row, spelled) = lookup(name).ok_or_else(|| ConfigError::Unknown(name.to_vec()))?;
+            // who sets all that CONFIG GET shows of a Redis does not know ours
+            if row.has(OWN) && row.show(self) == value.as_ref() {
+                continue;
+            }
             self.may_set(row, name, caller)?;
             // Redis takes a name and its alias for two settings.
             if found.iter().any(|(_, other)| *other == spelled) {
                 return Err(refused(name, "duplicate parameter"));
             }
             found.push((row, spelled));
+            values.push(value);
         }
         let mut new = self.clone();
-        for ((row, spelled), (_, value)) in found.iter().zip(pairs) {
+        for ((row, spelled), value) in found.iter().zip(values) {
             let words = set_words(row, value.as_ref());
             let read = (row.of_mut)(&mut new).read(row.kind, &words, false);
             read.map_err(|reason| ConfigError::Failed {

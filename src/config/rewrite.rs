@@ -16,9 +16,9 @@ const FILE_ONLY: [&str; 5] = ["include", "rename-command", "user", "loadmodule",
 /// Comments and order stay. A line is replaced where its directive has one, added at the end where
 /// the value isn't the default, and blanked where it is one too many; runs of blank lines become
 /// one. Lines that can't be read are kept as comments. `users` are the ACL's users as `user` lines
-/// without the word `user`; they are written unless `aclfile` is set.
-pub fn rewrite(original: &[u8], config: &Config, users: &[Vec<u8>]) -> Vec<u8> {
-    let mut file = File::read(original);
+/// without the word `user`; they are written unless `aclfile` is set. `all`: defaults as well.
+pub fn rewrite(original: &[u8], config: &Config, users: &[Vec<u8>], all: bool) -> Vec<u8> {
+    let mut file = File { all, ..File::read(original) };
     let default = Config::default();
     for row in TABLE {
         let lines = if row.name == "replicaof" && config.cluster_enabled {
@@ -34,17 +34,20 @@ pub fn rewrite(original: &[u8], config: &Config, users: &[Vec<u8>]) -> Vec<u8> {
     file.finish()
 }
 
+#[derive(Default)]
 struct File {
     lines: Vec<Vec<u8>>,
     /// Lines of each directive that nothing has used yet.
     old: BTreeMap<String, VecDeque<usize>>,
     done: BTreeSet<String>,
     signed: bool,
+    /// Every directive gets a line.
+    all: bool,
 }
 
 impl File {
     fn read(original: &[u8]) -> File {
-        let mut file = File { lines: Vec::new(), old: BTreeMap::new(), done: BTreeSet::new(), signed: false };
+        let mut file = File::default();
         if original.is_empty() {
             return file;
         }
@@ -77,7 +80,7 @@ impl File {
         for Line { text, force } in lines {
             if let Some(at) = self.old.get_mut(name).and_then(VecDeque::pop_front) {
                 self.lines[at] = text;
-            } else if force {
+            } else if force || self.all {
                 if !self.signed {
                     self.lines.push(SIGNATURE.into());
                     self.signed = true;

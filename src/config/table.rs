@@ -19,6 +19,8 @@ pub const SENSITIVE: u8 = 1 << 3;
 pub const MANY: u8 = 1 << 4;
 /// CONFIG SET refuses it while data is loaded.
 pub const DENY_LOADING: u8 = 1 << 5;
+/// No Redis has it. Where it can't be changed, CONFIG SET takes what it is.
+pub const OWN: u8 = 1 << 6;
 
 /// Whether a directive does something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,11 +246,11 @@ macro_rules! directives {
 
 directives! {
     // Shoal
-    mode: Mode = Mode::Auto, "mode", ENUM, IMMUTABLE;
-    shards: u32 = 0, "shards", int(0, 1024), IMMUTABLE;
-    cores: Cores = Cores::default(), "cores", UNSET, IMMUTABLE;
+    mode: Mode = Mode::Auto, "mode", ENUM, IMMUTABLE | OWN;
+    shards: u32 = 0, "shards", int(0, 1024), IMMUTABLE | OWN;
+    cores: Cores = Cores::default(), "cores", UNSET, IMMUTABLE | OWN;
     shard_balance: bool = false, "shard-balance", BOOL, MUTABLE;
-    join: Join = Join::default(), "join", SPECIAL, IMMUTABLE | MANY;
+    join: Join = Join::default(), "join", SPECIAL, IMMUTABLE | MANY | OWN;
 
     // Network
     bind: Bind = Bind::default(), "bind", SPECIAL, MANY;

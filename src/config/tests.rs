@@ -344,7 +344,7 @@ fn rewrite_writes_what_redis_writes() {
             [Source::File { name: "", text: original }, Source::CommandLine("port 7777\ndir /data")];
         let mut config = parse(&sources, &mut no_files).unwrap().config;
         config.set(&pairs(sets), Caller::default()).unwrap();
-        let got = text(&rewrite(original, &config, &users));
+        let got = text(&rewrite(original, &config, &users, false));
         // Added lines come in the order of a hash table there, in the table's order here.
         let parts = |all: &str| {
             let (kept, added) = all.split_once(rewrite::SIGNATURE).unwrap_or((all, ""));
@@ -359,7 +359,7 @@ fn rewrite_writes_what_redis_writes() {
             let file = Source::File { name: "", text: now.as_bytes() };
             let again = parse(&[file], &mut no_files).unwrap().config;
             assert_eq!(again.get(&["*"]), config.get(&["*"]), "{now}");
-            now = text(&rewrite(now.as_bytes(), &again, &users));
+            now = text(&rewrite(now.as_bytes(), &again, &users, false));
         }
     }
 }
@@ -369,7 +369,7 @@ fn rewrite_of_a_cluster_node_and_of_an_acl_file() {
     let mut config = load("cluster-enabled yes\naclfile users.acl").unwrap().config;
     config.replicaof = ReplicaOf(Some(("10.0.0.1".into(), 6379)));
     let original = b"cluster-enabled yes\nuser x on\nreplicaof 1.1.1.1 1\nuser default on";
-    let got = text(&rewrite(original, &config, &[b"default on".to_vec()]));
+    let got = text(&rewrite(original, &config, &[b"default on".to_vec()], false));
     assert!(
         !got.contains("replicaof") && !got.contains("user ") && got.contains("aclfile \"users.acl\""),
         "{got}"

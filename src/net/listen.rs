@@ -82,7 +82,10 @@ fn explain(what: &str, port: u16, e: &io::Error) -> String {
         Some(libc::EADDRNOTAVAIL) => "this machine has no such address: mend the `bind` directive".into(),
         _ => e.to_string(),
     };
-    format!("Could not create server TCP listening socket {what}: bind: {e}: {hint}")
+    format!(
+        "Could not create server TCP listening socket {what}: bind: {e}: {hint}\nFailed listening on port {port} \
+         (TCP), aborting."
+    )
 }
 
 fn tcp_on(addr: SocketAddr, backlog: i32, cores: usize) -> io::Result<Vec<Socket>> {

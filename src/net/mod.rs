@@ -30,6 +30,7 @@ pub mod listen;
 pub mod load;
 pub mod log;
 pub mod mailbox;
+pub mod oom;
 pub mod outside;
 pub mod ring;
 pub mod scribe;

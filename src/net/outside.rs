@@ -27,7 +27,8 @@ impl Outside for System {
     }
 
     fn write(&self, path: &str, text: &[u8]) -> Result<(), String> {
-        let temporary = format!("{path}.{}.tmp", std::process::id());
+        // two cores may write the same
+        let temporary = format!("{path}.{}.{:?}.tmp", std::process::id(), std::thread::current().id());
         let write = || -> std::io::Result<()> {
             let mut file = fs::File::create(&temporary)?;
             file.write_all(text)?;
@@ -67,6 +68,11 @@ impl Outside for System {
                 ConfigError::failed("maxclients", format!("{why} {possible}"))
             })?;
         }
+        super::oom::apply(new).map_err(|why| {
+            tracing::warn!("{why}");
+            let why = "Failed to apply new oom_score_adj configuration, check server logs.";
+            ConfigError::failed("oom-score-adj", why)
+        })?;
         super::log::set_level(new.loglevel);
         Ok(())
     }
@@ -138,6 +144,8 @@ impl Outside for Premises {
 
 /// Publishes what INFO shows of the process.
 pub fn publish(host: &Host) {
+    // a server that has become a replica, or is none any more, has another score
+    let _ = super::oom::apply(&host.live.snapshot());
     let process = &host.registers.process;
     let resident = fs::read_to_string("/proc/self/statm").ok();
     let pages = resident.and_then(|s| s.split(' ').nth(1)?.parse::<u64>().ok()).unwrap_or(0);

@@ -7,6 +7,7 @@ use crate::command::rdb;
 use crate::limits;
 use crate::net::executor::Event;
 use crate::net::load::{Survey, Tally};
+use signal_hook::consts::SIGINT;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -89,9 +90,17 @@ fn try_save(host: &Host, at_work: &AtWork, inbox: &Receiver<Event>) -> bool {
                 tracing::error!("{why}");
                 return false;
             }
+            Ok(Event::Signal(SIGINT)) => insisted(host),
             Ok(Event::Shutdown | Event::Signal(_) | Event::ReopenLog | Event::Loaded(_)) => {}
             Err(_) => return false,
         }
     }
     all
+}
+
+/// Somebody will not wait for the end, nor for the save before it: what is half written goes.
+pub fn insisted(host: &Host) -> ! {
+    tracing::warn!("You insist... exiting now.");
+    rdb::temporaries(host, "save").for_each(|file| host.outside.remove(&file));
+    std::process::exit(1)
 }

@@ -55,7 +55,7 @@ pub(super) fn wait(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &At
             next_purge = now + PURGE_EVERY;
             net::heap::purge();
         }
-        let patience = if shutdown.waits_until().is_some() {
+        let patience = if shutdown.asked().is_some() {
             LOOK
         } else {
             next.saturating_duration_since(Instant::now())
@@ -68,10 +68,7 @@ pub(super) fn wait(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &At
                     tracing::warn!("Can't reopen the log file: {e}");
                 }
             }
-            Ok(Event::Signal(SIGINT)) if shutdown.asked().is_some() => {
-                tracing::warn!("You insist... exiting now.");
-                return ExitCode::FAILURE;
-            }
+            Ok(Event::Signal(SIGINT)) if shutdown.asked().is_some() => data::insisted(host),
             Ok(Event::Signal(signal)) => {
                 shutdown.ask(by_signal(host, signal));
                 begin(host);
@@ -85,6 +82,9 @@ pub(super) fn wait(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &At
             // the last two are of a shutdown that was given up, and of loading
             Ok(Event::Shutdown | Event::Saved(_) | Event::Loaded(_)) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return ExitCode::SUCCESS,
+        }
+        if host.cron_paused.load(Ordering::Relaxed) {
+            continue;
         }
         if let Some(how) = shutdown.asked().filter(|how| how.now || !waits_for_replicas(host)) {
             if may_end(how, host, at_work, inbox) {

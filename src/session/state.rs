@@ -297,10 +297,11 @@ impl Session {
         self.reply_size = bytes.max(self.reply_size - self.reply_size / 8);
     }
 
-    /// Whether no more commands should run before this client has read.
+    /// Whether no more commands should run before this client has read, or it has more to read than it may:
+    /// `high` bytes in one turn.
     #[inline]
-    pub fn is_overfull(&self) -> bool {
-        self.out.len() > OUTPUT_HIGH || !self.pipeline.is_empty() && self.pipeline_is_full()
+    pub fn is_overfull(&self, high: usize) -> bool {
+        self.out.len() > high || !self.pipeline.is_empty() && self.pipeline_is_full()
     }
 
     fn pipeline_is_full(&self) -> bool {

@@ -34,6 +34,9 @@ pub(super) fn output_limit(session: &Session, conf: &Config) -> OutputLimit {
 impl Shard {
     /// To be called about `hz` times a second, busy or not.
     pub fn tick(&mut self, now: Now) {
+        if self.host.cron_paused.load(Ordering::Relaxed) {
+            return;
+        }
         self.begin(now);
         self.end_holds();
         self.heed_logs();

@@ -6,6 +6,7 @@ use crate::command::ctx::{Ctx, Event, class};
 use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Run, Spec, flag};
 use crate::command::table;
+use crate::limits::OUTPUT_HIGH;
 use crate::resp::{Args, Reply};
 use crate::session::gate;
 use crate::session::route::{self, Verdict, Visitor};
@@ -306,10 +307,22 @@ impl Shard {
         if let Some(client) = client
             && let Some(session) = self.clients.get(client)
         {
-            if session.is_overfull() && session.hold == Hold::None {
-                session.hold = Hold::Output;
-            }
             Shard::list(&mut self.news, client, session);
+            if session.is_overfull(self.output_high) {
+                self.stem(client);
+            }
+        }
+    }
+
+    /// A client has much to read: it is to read first, or is cut off if it has more than it may.
+    #[cold]
+    fn stem(&mut self, client: u32) {
+        self.cut_off_if_overflown(client);
+        if let Some(session) = self.clients.get(client)
+            && session.is_overfull(OUTPUT_HIGH)
+            && session.hold == Hold::None
+        {
+            session.hold = Hold::Output;
         }
     }
 

@@ -10,6 +10,7 @@ use crate::command::error::{Done, ErrReply};
 use crate::command::host::SlowEntry;
 use crate::command::spec::{Join, Route, Run, Spec, flag};
 use crate::command::table;
+use crate::limits::OUTPUT_HIGH;
 use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::route::{self, Verdict};
@@ -34,10 +35,10 @@ impl Forward {
 }
 
 /// How long a command would be, sent as an array of bulk strings.
-fn sent_bytes(args: &[&[u8]]) -> u32 {
+pub(super) fn sent_bytes<'a>(args: impl Iterator<Item = &'a [u8]>) -> usize {
     let line = |n: usize| 4 + n.max(1).ilog10() as usize;
-    let words: usize = args.iter().map(|arg| line(arg.len()) + arg.len() + 2).sum();
-    (line(args.len()) + words) as u32
+    let (words, bytes) = args.fold((0, 0), |(n, bytes), arg| (n + 1, bytes + line(arg.len()) + arg.len() + 2));
+    line(words) + bytes
 }
 
 impl Shard {
@@ -117,7 +118,7 @@ impl Shard {
     /// A command of a client on its way to a sibling, yet without its key.
     pub(super) fn forward_of(&mut self, ticket: Ticket, share: Share, spec: &Spec) -> Option<Forward> {
         let session = self.clients.get(ticket.client)?;
-        if session.hold == Hold::None && session.is_overfull() {
+        if session.hold == Hold::None && session.is_overfull(OUTPUT_HIGH) {
             session.hold = Hold::Output;
         }
         Some(Forward {
@@ -337,7 +338,7 @@ impl Shard {
         }
         let arg = spec.legacy.first as usize;
         let key = self.ks.hasher().key(args[arg]);
-        FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash, bytes: sent_bytes(args) }
+        FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash, bytes: sent_bytes(args.iter().copied()) as u32 }
     }
 
     /// Executes our own part of a scattered command.

@@ -75,6 +75,7 @@ use crate::command::host::Host;
 use crate::command::spec::Spec;
 use crate::command::table;
 use crate::config::Config;
+use crate::limits::OUTPUT_HIGH;
 use crate::metrics::Metrics;
 use crate::resp::Span;
 use crate::session::gate::Conditions;
@@ -234,6 +235,8 @@ pub struct Shard {
     shutdown: Option<u64>,
     /// The host waits for its replicas, and then ends.
     ending: bool,
+    /// Bytes of a client's replies that are looked at: for it has to read first, or may not have as many.
+    output_high: usize,
     /// Ticks from which a command is slow enough for SLOWLOG or LATENCY.
     slow_ticks: u64,
 }
@@ -303,6 +306,7 @@ impl Shard {
             peaks: figures::Peaks::default(),
             shutdown: None,
             ending: false,
+            output_high: OUTPUT_HIGH,
             slow_ticks: u64::MAX,
             host,
         };
@@ -355,6 +359,9 @@ impl Shard {
             server_del: conf.lazyfree_lazy_server_del,
         };
         self.ks.iter_mut().for_each(|db| db.lazy = lazy);
+        let limits = &conf.client_output_buffer_limit;
+        let hard = [limits.normal.hard, limits.pubsub.hard].into_iter().filter(|&hard| hard > 0).min();
+        self.output_high = hard.map_or(OUTPUT_HIGH, |hard| OUTPUT_HIGH.min(hard as usize));
         self.configure_pressure();
         self.configure_trackers();
         self.configure_events();

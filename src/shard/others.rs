@@ -1,10 +1,12 @@
 //! Commands about other clients: each shard does its part, for its own clients.
 
 use super::Shard;
+use super::fanout::sent_bytes;
 use crate::command::ctx::Caller;
 use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX, subcommand_syntax};
 use crate::command::host::Kind as Listens;
 use crate::command::spec::Verb;
+use crate::limits::REPLY_BUFFER;
 use crate::resp::{Args, Reply};
 use crate::session::{Hold, Session, Tracking};
 use crate::util::num::parse_i64;
@@ -40,7 +42,7 @@ impl Shard {
         let now = self.now.ms();
         let session = self.clients.peek(client).expect("the caller is there");
         let mut text = Vec::new();
-        self.describe((client, session), now, args_len(args), &mut text);
+        self.describe((client, session), now, sizes(args), &mut text);
         Reply::new(out, session.caller.resp3).verbatim("txt", &text);
         Ok(())
     }
@@ -48,7 +50,7 @@ impl Shard {
     /// CLIENT LIST [TYPE type | ID id ...]
     fn client_list(&mut self, caller: &Caller, args: Args<'_>, out: &mut Vec<u8>) -> Done {
         let now = self.now.ms();
-        let own = |s: &Session| if s.caller.id == caller.id { args_len(args) } else { 0 };
+        let own = |s: &Session| if s.caller.id == caller.id { sizes(args) } else { (0, 0) };
         let mut text = Vec::new();
         if args.len() > 3 && args.is(2, "ID") {
             for id in args.from(3).iter() {
@@ -152,9 +154,9 @@ impl Shard {
         Ok(())
     }
 
-    /// A client's line in CLIENT LIST. Replies are kept in one buffer here, so what Redis tells of its
+    /// A client's line in CLIENT LIST; of who asks with the sizes of what it has asked. Replies are kept in one buffer here, so what Redis tells of its
     /// fixed one (`rbs`, `rbp`, `obl`) is of that one, and `oll` counts the replies that siblings owe.
-    fn describe(&self, (client, s): (u32, &Session), now_ms: u64, argv: usize, out: &mut Vec<u8>) {
+    fn describe(&self, (client, s): (u32, &Session), now_ms: u64, (argv, sent): (usize, usize), out: &mut Vec<u8>) {
         let caller = &s.caller;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut flags = String::new();
@@ -178,9 +180,9 @@ impl Shard {
             flags.extend(yes.then_some(flag));
         }
         let flags = if flags.is_empty() { "N" } else { &flags };
-        let unread = s.pending.len() + s.held.len();
+        let unread = s.pending.len() + s.held.len() + sent;
         let listens = |kind| s.subs.as_ref().map_or(0, |subs| subs.len(kind));
-        let spare = s.pending.capacity() + s.held.capacity() + s.lent - unread;
+        let spare = s.pending.capacity() + s.held.capacity() + s.lent + sent - unread;
         let events = if s.in_flight > 0 { "rw" } else { "r" };
         writeln!(
             out,
@@ -202,9 +204,9 @@ impl Shard {
             s.multi.as_ref().map_or(0, |multi| multi.bytes()),
             s.out.capacity(),
             s.out.capacity(),
-            s.out.len(),
+            s.out.len().min(REPLY_BUFFER),
             s.pipeline.len(),
-            s.in_flight + s.pipeline.bytes(),
+            s.output() - s.out.len().min(REPLY_BUFFER),
             s.memory() + argv,
             s.last.map_or("NULL", |spec| spec.name),
             s.tracking.as_ref().map_or(-1, |tracking| tracking.redirect as i64),
@@ -314,6 +316,7 @@ impl<'a> Filter<'a> {
     }
 }
 
-fn args_len(args: Args<'_>) -> usize {
-    args.iter().map(<[u8]>::len).sum()
+/// Bytes of a command's words, and of the command as it was sent.
+fn sizes(args: Args<'_>) -> (usize, usize) {
+    (args.iter().map(<[u8]>::len).sum(), sent_bytes(args.iter()))
 }

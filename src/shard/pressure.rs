@@ -39,6 +39,8 @@ pub(super) struct Pressure {
     used: u64,
     /// The last step found nothing that was ours to give up.
     pub(super) stuck: bool,
+    /// Clients were looked at in this turn.
+    clients_seen: bool,
 }
 
 impl Pressure {
@@ -79,6 +81,7 @@ impl Shard {
     #[inline]
     pub(super) fn begin_pressure(&mut self) {
         self.pressure.stuck = false;
+        self.pressure.clients_seen = false;
         if self.pressure.limited {
             self.reckon_memory();
         }
@@ -123,6 +126,11 @@ impl Shard {
         let policy = policy(&self.conf);
         if self.pressure.over == 0 {
             return false;
+        }
+        // no key goes for what clients have above their limit: it comes free when they are closed
+        let seen = std::mem::replace(&mut self.pressure.clients_seen, true);
+        if !seen && self.client_limit() > 0 && self.evict_clients() {
+            return true;
         }
         let (own, all) = self.candidates();
         if own == 0 {
@@ -202,13 +210,16 @@ impl Shard {
         }
     }
 
-    /// `maxmemory-clients`: closes the largest clients of the host, each shard its own.
-    pub(super) fn evict_clients(&mut self) {
-        let limit = self.conf.maxmemory_clients.bytes(self.conf.maxmemory);
+    /// `maxmemory-clients`: closes the largest clients of the host, each shard its own. Whether any was.
+    pub(super) fn evict_clients(&mut self) -> bool {
+        let limit = self.client_limit();
         self.metrics.largest_client.set(self.largest_client().map_or(0, |(_, bytes)| bytes));
         if limit == 0 {
-            return;
+            return false;
         }
+        let own: usize = self.clients.iter().map(|(_, session)| session.memory()).sum();
+        self.metrics.client_bytes.set(own as u64);
+        let mut any = false;
         let metrics = &self.host.metrics;
         let mut total: u64 = metrics.iter().map(|m| m.client_bytes.get()).sum();
         let siblings = metrics.iter().enumerate().filter(|(i, _)| *i != self.at.me);
@@ -220,11 +231,17 @@ impl Shard {
                 tracing::info!(client = session.caller.id, bytes, "Evicting client");
             }
             self.throw_out(client);
+            any = true;
             self.metrics.evicted_clients.inc();
             self.metrics.client_bytes.set(self.metrics.client_bytes.get().saturating_sub(bytes));
             total = total.saturating_sub(bytes);
         }
         self.metrics.largest_client.set(self.largest_client().map_or(0, |(_, bytes)| bytes));
+        any
+    }
+
+    fn client_limit(&self) -> u64 {
+        self.conf.maxmemory_clients.bytes(self.conf.maxmemory)
     }
 
     /// The client that costs most of those that may go, and its bytes.

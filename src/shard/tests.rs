@@ -246,7 +246,7 @@ fn lists_and_kills_clients_of_all_shards() {
     assert!(
         mine.contains("id=1 addr=10.0.0.1:50001 laddr=10.0.0.9:6379 fd=9 name= age=2 idle=0 flags=N db=0")
     );
-    assert!(mine.contains(" multi=-1 qbuf=0 qbuf-free=0 argv-mem=10 multi-mem=0 "), "{mine}");
+    assert!(mine.contains(" multi=-1 qbuf=26 qbuf-free=0 argv-mem=10 multi-mem=0 "), "{mine}");
     assert!(
         mine.contains(" events=r cmd=client|list user=default redir=-1 resp=2 lib-name= lib-ver="),
         "{mine}"

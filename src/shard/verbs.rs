@@ -235,6 +235,7 @@ impl Shard {
             if !shutdown.abort() {
                 return Err(NO_SHUTDOWN);
             }
+            tracing::info!("Shutdown manually aborted.");
             self.release_if_aborted();
             out.extend_from_slice(b"+OK\r\n");
             return Ok(());

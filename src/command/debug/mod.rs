@@ -23,6 +23,9 @@ const HELP: &[&str] = &[
     "    Dangerous: should be used only for testing the replication subsystem.",
     "CLUSTERLINK KILL <to|from|all> <node-id>",
     "    Kills the link based on the direction to/from (both) with the provided node.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Like CONFIG REWRITE but writes all configuration options, including",
+    "    keywords not listed in original configuration file or default values.",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -38,6 +41,8 @@ const HELP: &[&str] = &[
     "    Write <message> to the server log.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
+    "PAUSE-CRON <0|1>",
+    "    Stop periodic cron job processing.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix. These are not propagated to",
@@ -119,8 +124,18 @@ pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             ctx.host.active_expire.store(on, Relaxed);
             ctx.out.ok();
         }
+        (b"pause-cron", 3) => {
+            let on = parse_i64(args.at(2)).is_some_and(|n| n != 0);
+            ctx.host.cron_paused.store(on, Relaxed);
+            ctx.out.ok();
+        }
         (b"change-repl-id", 2) => {
             ctx.host.registers.repl_id_changes.fetch_add(1, Relaxed);
+            ctx.out.ok();
+        }
+        (b"config-rewrite-force-all", 2) => {
+            let failed = |why| ErrReply::owned(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}"));
+            ctx.host.rewrite_config(ctx.conf, true).map_err(failed)?;
             ctx.out.ok();
         }
         (b"quicklist-packed-threshold", 3) => {

@@ -168,6 +168,7 @@ fn the_rest() {
     let before = w.host.replication_id(0);
     w.check(&[
         ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK|"),
+        ("DEBUG PAUSE-CRON 1", "+OK|"),
         ("DEBUG CHANGE-REPL-ID", "+OK|"),
         ("DEBUG QUICKLIST-PACKED-THRESHOLD 1b", "+OK|"),
         (
@@ -183,6 +184,7 @@ fn the_rest() {
         ("DEBUG SLEEP", "-ERR unknown subcommand or wrong number of arguments for 'SLEEP'. Try DEBUG HELP.|"),
     ]);
     assert!(!w.host.active_expire.load(std::sync::atomic::Ordering::Relaxed));
+    assert!(w.host.cron_paused.load(std::sync::atomic::Ordering::Relaxed));
     assert!(w.host.replication_id(0) != before && before.len() == 40);
     assert_eq!(w.fx.aside, None);
     w.check(&[("DEBUG SLEEP 1.5", "+OK|")]);

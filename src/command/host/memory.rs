@@ -7,11 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes.
 pub struct Memory {
+    /// What counts: all that was allocated since the host began to serve. `maxmemory` is about this.
     pub used: u64,
     pub peak: u64,
     pub rss: u64,
-    /// What the host used before it had served anybody.
-    pub startup: u64,
+    /// What the host had before it served anybody: its buffers, and the directories of empty slots, most of whose
+    /// pages are not even touched.
+    pub base: u64,
     pub clients: u64,
     /// What is kept of shards' streams, and how much of it only for replicas that have not got it.
     pub stream: u64,
@@ -26,20 +28,21 @@ impl Memory {
     /// The whole host's: memory isn't divided between its shards. Shard `me` has `keys` keys.
     pub fn of(host: &Host, me: usize, keys: usize) -> Memory {
         let all = &host.metrics;
-        let used = metrics::used_memory() as u64;
+        let total = metrics::used_memory() as u64;
         let clients: u64 = all.iter().map(|m| m.client_bytes.get()).sum();
-        let startup = host.registers.process.startup_memory.load(Relaxed).min(used);
+        let base = host.registers.process.startup_memory.load(Relaxed).min(total);
+        let used = total - base;
         let stream: u64 = all.iter().map(|m| m.stream_bytes.get()).sum();
-        let overhead = (startup + clients + stream).min(used);
+        let overhead = (clients + stream).min(used);
         let of_shard = |(i, m): (usize, &Arc<Metrics>)| match i == me {
             true => keys as u64,
             false => m.keys.iter().map(Counter::get).sum(),
         };
         Memory {
             used,
-            peak: (metrics::peak_memory() as u64).max(used),
+            peak: (metrics::peak_memory() as u64).saturating_sub(base).max(used),
             rss: host.registers.process.rss.load(Relaxed),
-            startup,
+            base,
             clients,
             stream,
             stream_owed: host.stream_owed(host.live.snapshot().repl_backlog_size),
@@ -49,22 +52,26 @@ impl Memory {
         }
     }
 
-    /// The dataset as a share of what was used since the start, in percent.
+    /// The dataset as a share of what is used, in percent.
     pub fn dataset_percent(&self) -> f64 {
-        ratio(self.dataset, self.used - self.startup) * 100.0
+        ratio(self.dataset, self.used) * 100.0
+    }
+
+    pub fn allocated(&self) -> u64 {
+        self.base + self.used
     }
 
     pub fn peak_percent(&self) -> f64 {
         ratio(self.used, self.peak) * 100.0
     }
 
-    /// Resident bytes for each byte used.
+    /// Resident bytes for each byte allocated.
     pub fn fragmentation(&self) -> f64 {
-        ratio(self.rss, self.used)
+        ratio(self.rss, self.allocated())
     }
 
     pub fn fragmentation_bytes(&self) -> i64 {
-        self.rss as i64 - self.used as i64
+        self.rss as i64 - self.allocated() as i64
     }
 }
 

@@ -18,7 +18,7 @@ pub use slow::{SlowEntry, SlowLog, is_secret, shortened};
 pub use spikes::{Series, Spikes};
 pub use timing::Timing;
 
-use crate::config::{Config, ConfigError, Directive, Live};
+use crate::config::{self, Config, ConfigError, Directive, Live};
 use crate::metrics::{Counter, Metrics};
 use crate::slot::SLOTS;
 use crate::util::rng::Rng;
@@ -61,6 +61,8 @@ pub struct Host {
     pub ticks_per_us: f64,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
+    /// DEBUG PAUSE-CRON: nothing happens by time alone, nor by a signal.
+    pub cron_paused: AtomicBool,
     /// System, release and machine, as `uname -srm` says them.
     pub os: String,
     /// Bytes of memory that the machine has.
@@ -203,6 +205,12 @@ impl Registers {
 }
 
 impl Host {
+    /// CONFIG REWRITE; `all` directives, those too that are as they would be without a line.
+    pub fn rewrite_config(&self, conf: &Config, all: bool) -> Result<(), String> {
+        let original = self.outside.read(&self.config_file)?;
+        self.outside.write(&self.config_file, &config::rewrite(&original, conf, &[], all))
+    }
+
     /// The shards that a client sees as its server: all of them, or, on an own port, that one.
     pub fn scope(&self, front_door: bool, me: usize) -> Range<usize> {
         if front_door || !self.cluster { 0..self.metrics.len() } else { me..me + 1 }
@@ -254,6 +262,7 @@ impl Host {
             own_ports: Vec::new(),
             ticks_per_us: 1.0,
             active_expire: AtomicBool::new(true),
+            cron_paused: AtomicBool::new(false),
             os: "Linux 6.18 x86_64".into(),
             system_memory: 1 << 34,
             outside,

@@ -117,11 +117,13 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put_bytes("used_memory_peak", m.peak);
     out.put("used_memory_peak_perc", format_args!("{:.2}%", m.peak_percent()));
     out.put("used_memory_overhead", m.overhead);
-    out.put("used_memory_startup", m.startup);
+    // none of what is used was used at the start: that is the base
+    out.put("used_memory_startup", 0);
+    out.put("used_memory_base", m.base);
     out.put("used_memory_dataset", m.dataset);
     out.put("used_memory_dataset_perc", format_args!("{:.2}%", m.dataset_percent()));
     // our allocator tells no more than what was asked of it and what is resident
-    out.put("allocator_allocated", m.used);
+    out.put("allocator_allocated", m.allocated());
     out.put("allocator_active", m.rss);
     out.put("allocator_resident", m.rss);
     out.put_bytes("total_system_memory", ctx.host.system_memory);
@@ -149,7 +151,7 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("rss_overhead_bytes", 0);
     out.put("mem_fragmentation_ratio", format_args!("{:.2}", m.fragmentation()));
     out.put("mem_fragmentation_bytes", m.fragmentation_bytes());
-    out.put("mem_not_counted_for_evict", m.startup + m.stream_owed);
+    out.put("mem_not_counted_for_evict", m.stream_owed);
     out.put("mem_replication_backlog", m.stream - m.stream_owed);
     out.put("mem_total_replication_buffers", m.stream);
     out.put("mem_clients_slaves", m.stream_owed);
