@@ -160,8 +160,9 @@ pub struct Metrics {
     pub commands: Counter,
     pub connections: Counter,
     pub clients: Counter,
-    /// Clients that wait for a key, and those of them that will not wait forever.
+    /// Clients that wait for a key, those of them that will not wait forever, and those that CLIENT PAUSE holds.
     pub blocked: Counter,
+    pub paused: Counter,
     pub deadlines: Counter,
     /// Clients that keep copies; keys of which they do, and those with each client's counted for itself.
     pub tracking: Counter,

@@ -126,6 +126,8 @@ impl Outside for Premises {
         }
         self.0.reopen(new).map_err(|why| {
             tracing::warn!("{why}");
+            // it is all or nothing
+            let _ = System.configure(new, old, changed);
             match moves {
                 true => ConfigError::failed("port", "Unable to listen on this port. Check server logs."),
                 false => ConfigError::failed("bind", "Failed to bind to specified addresses."),

@@ -27,6 +27,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 const UNBLOCKED: ErrReply = ErrReply::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 
+pub(super) const ROLE_CHANGED: ErrReply = ErrReply::new(
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+);
+
 /// What a shard knows of those who wait.
 #[derive(Default)]
 pub(super) struct Waits {
@@ -125,6 +129,16 @@ impl Shard {
     fn unblock_with(&mut self, client: u32, error: &ErrReply) {
         self.say_error(client, error);
         self.unblock(client);
+    }
+
+    /// What is here is a primary's from now on: nobody takes from it what is pushed there.
+    pub(super) fn send_blocked_away(&mut self) {
+        let blocked = self.clients.iter().filter(|(_, session)| session.hold == Hold::Blocked);
+        let blocked: Vec<u32> = blocked.map(|(client, _)| client).collect();
+        for client in blocked {
+            self.unblock_with(client, &ROLE_CHANGED);
+            self.hang_up(client);
+        }
     }
 
     /// Time has passed: clients that have waited for long enough go on.

@@ -131,6 +131,7 @@ impl Shard {
                 self.resume.push(client);
             }
         }
+        self.note_paused();
     }
 
     /// `timeout`, and `client-output-buffer-limit`; replicas have rules of their own.

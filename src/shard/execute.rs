@@ -91,6 +91,7 @@ impl Shard {
             session.hold = Hold::Until(self.conditions.paused_until);
             session.last = before;
             session.held.extend_from_slice(bytes);
+            self.metrics.paused.inc();
         }
     }
 

@@ -137,6 +137,13 @@ impl Shard {
                 self.resume.push(client);
             }
         }
+        self.note_paused();
+    }
+
+    /// Counts the clients anew that are held until some time.
+    pub(super) fn note_paused(&self) {
+        let paused = self.clients.iter().filter(|(_, session)| matches!(session.hold, Hold::Until(_))).count();
+        self.metrics.paused.set(paused as u64);
     }
 
     /// CLIENT UNBLOCK id [TIMEOUT | ERROR]
@@ -166,7 +173,7 @@ impl Shard {
             (s.monitor, 'O'),
             (caller.subscribed, 'P'),
             (s.multi.is_some(), 'x'),
-            (s.hold == Hold::Blocked, 'b'),
+            (matches!(s.hold, Hold::Blocked | Hold::Until(_)), 'b'),
             (tracks(|_| true), 't'),
             (tracks(|t| t.broken), 'R'),
             (tracks(|t| t.broadcast), 'B'),

@@ -399,6 +399,12 @@ mod tests {
         ks.swap(0, 1, &Clock::at(1000));
         assert!(!still(&ks, 0, "here") && !still(&ks, 0, "there"));
         assert!(still(&ks, 0, "nowhere") && still(&ks, 1, "nowhere"), "a number's watches stay with it");
+        watches_of(&mut ks, 1, &["late", "later"]);
+        set(&mut ks, 0, "late", Ttl::At(500));
+        set(&mut ks, 0, "later", Ttl::At(5000));
+        ks.swap(0, 1, &Clock::at(1000));
+        assert!(still(&ks, 1, "late") && !still(&ks, 1, "later"), "what is past its time is not there");
+        ks.swap(0, 1, &Clock::at(1000));
         watches_of(&mut ks, 0, &["there"]);
         drop(ks.db_mut(0).clear());
         assert!(!still(&ks, 0, "there") && still(&ks, 0, "nowhere"));

@@ -105,7 +105,7 @@ pub fn clients(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("maxclients", ctx.conf.maxclients);
     out.put("client_recent_max_input_buffer", f.max(|m| &m.max_input));
     out.put("client_recent_max_output_buffer", f.max(|m| &m.max_output));
-    out.put("blocked_clients", f.sum(|m| &m.blocked));
+    out.put("blocked_clients", f.sum(|m| &m.blocked) + f.sum(|m| &m.paused));
     out.put("tracking_clients", f.sum(|m| &m.tracking));
     out.put("clients_in_timeout_table", f.sum(|m| &m.deadlines));
 }

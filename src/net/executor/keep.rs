@@ -316,7 +316,11 @@ impl Core {
     #[cold]
     fn reload_log(&mut self) {
         self.write_log(true);
-        if !matches!(&self.keeper.state, State::On(log) if log.is_idle() && !log.temporary) {
+        let ready = match &self.keeper.state {
+            State::On(log) => log.is_idle() && !log.temporary,
+            state => matches!(state, State::Off),
+        };
+        if !ready {
             return;
         }
         if !self.shard.begin_reload() {

@@ -225,10 +225,11 @@ impl Core {
         if placed.is_ok() {
             self.delete_history(&mut files)?;
         }
+        // where no log is kept, this one is what can be loaded
+        self.metrics.aof.whole.set(1);
         if let State::On(log) = &mut self.keeper.state {
             log.files = files;
             log.temporary = false;
-            self.metrics.aof.whole.set(1);
             log.earlier = size;
             log.base_size = log.total();
         }

@@ -116,6 +116,8 @@ impl Shard {
         tracing::info!("REPLICAOF {host}:{port} enabled (user request from '{who}')");
         self.configure_primary(ReplicaOf(Some((host.clone(), port))));
         self.follow(host, port, false);
+        // INFO in the same transaction tells it
+        self.report_replication();
         out.extend_from_slice(b"+OK\r\n");
         Ok(())
     }
@@ -134,6 +136,7 @@ impl Shard {
         self.drop_upstream();
         self.repl.primary.open_backlog();
         self.unblock_waiters();
+        self.send_blocked_away();
         let now = self.now.ms();
         self.repl.follower = Some(Box::new(Follower {
             host,

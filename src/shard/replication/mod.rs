@@ -221,7 +221,7 @@ impl Shard {
     }
 
     /// Publishes what INFO shows.
-    fn report_replication(&mut self) {
+    pub(super) fn report_replication(&mut self) {
         self.repl.news = false;
         let (repl, now) = (&self.repl, self.now.ms());
         let history = &repl.primary.history;

@@ -5,9 +5,10 @@ use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX};
 use crate::limits::REPL_WINDOW;
 use crate::repl::conf::{Said, Wrong};
 use crate::repl::history::{Id, Refusal};
-use crate::resp::Args;
+use crate::resp::{Args, Reply};
 use crate::session::{Door, Hold};
 use crate::shard::Shard;
+use crate::shard::blocked::ROLE_CHANGED;
 use crate::shard::mail::Ticket;
 use crate::util::num::parse_i64;
 
@@ -270,10 +271,9 @@ impl Shard {
     /// Clients that wait for acknowledgements of a primary that is none any more.
     pub(super) fn unblock_waiters(&mut self) {
         for waiter in std::mem::take(&mut self.repl.waiters) {
-            let error =
-                b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> \
-                          replica?)\r\n";
-            self.answer_waiter(waiter.ticket, error);
+            let mut error = Vec::new();
+            Reply::new(&mut error, false).error(ROLE_CHANGED.bytes());
+            self.answer_waiter(waiter.ticket, &error);
         }
     }
 }

@@ -110,6 +110,43 @@ const STREAMS: &[&str] = &[
     "0> XREAD BLOCK 0 STREAMS k $; 1> CLIENT UNBLOCK $0; 1= :1|; 0= *-1|",
 ];
 
+#[test]
+fn nobody_waits_at_a_replica_for_what_its_primary_is_given() {
+    for waiting in ["BLPOP k 0", "BZPOPMIN k 0", "WAIT 1 0"] {
+        let mut rig = Rig::new(1, false);
+        let clients: Vec<Client> = (0..2).map(|_| rig.connect(0, Door::Front)).collect();
+        assert_eq!(rig.run(clients[0], waiting), "");
+        assert_eq!(rig.run(clients[1], "MULTI"), "+OK|");
+        rig.run(clients[1], "REPLICAOF 10.0.0.5 7000");
+        rig.run(clients[1], "INFO replication");
+        let told = rig.run(clients[1], "EXEC");
+        assert!(told.contains("role:slave") && told.contains("master_link_status:down"), "{told}");
+        let got = rig.output(clients[0]);
+        assert!(got.starts_with("-UNBLOCKED force unblock from blocking operation, instance state"), "{got}");
+        assert_eq!(rig.shards[0].watches(), 0);
+    }
+}
+
+/// A key that SWAPDB brings past its time, or that has passed it within a transaction, is nobody's, and gone.
+#[test]
+fn what_comes_past_its_time_is_not_given_away() {
+    for script in [
+        "1> SELECT 1 | RPUSH k a | PEXPIRE k 5; 0> BLPOP k 0; 2> PING",
+        "1> SELECT 1 | RPUSH k a | PEXPIREAT k 1; 0> BLPOP k 0; 2> PING",
+    ] {
+        let mut rig = Rig::new(1, false);
+        let clients: Vec<Client> = (0..3).map(|_| rig.connect(0, Door::Front)).collect();
+        play(&mut rig, &clients, script);
+        rig.shards[0].host.active_expire.store(false, std::sync::atomic::Ordering::Relaxed);
+        rig.pass_ms(10);
+        assert_eq!(rig.run(clients[2], "SWAPDB 0 1"), "+PONG|+OK|");
+        assert_eq!(rig.output(clients[0]), "", "{script}");
+        assert_eq!(rig.run(clients[2], "DBSIZE"), ":0|", "{script}");
+        assert_eq!(rig.run(clients[2], "RPUSH k b"), ":1|");
+        assert!(rig.output(clients[0]).ends_with("\r\nb\r\n"), "{script}");
+    }
+}
+
 /// What ends the stream that somebody reads for a group, where no command names it.
 #[test]
 fn readers_are_told_of_streams_that_vanish() {
