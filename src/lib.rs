@@ -21,6 +21,7 @@ pub mod cluster;
 pub mod migrate;
 pub mod persist;
 pub mod repl;
+pub mod script;
 pub mod store;
 
 // [3] commands: (ctx, args) -> reply + effects

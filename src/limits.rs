@@ -306,3 +306,15 @@ pub const PARTING_STEP: usize = 1024;
 pub const REPL_SECOND_MS: u64 = 1000;
 /// Longest line of a primary's answers.
 pub const REPL_LINE: usize = 1024;
+/// Bytes that each of a shard's two interpreters may take: who wants more gets an error.
+pub const SCRIPT_MEMORY: usize = 1 << 30;
+/// Instructions of a script between two looks at whether it may go on.
+pub const SCRIPT_LOOK: u32 = 100_000;
+/// How deep tables may stand in each other in a script's reply and in MessagePack, and in JSON, whose own limit
+/// scripts may raise no further.
+pub const SCRIPT_NESTING: usize = 500;
+pub const JSON_NESTING: usize = 1000;
+/// Values that one call may unpack from MessagePack: as many as fit a C function's stack in Lua.
+pub const SCRIPT_RESULTS: usize = 7900;
+/// So many looks, about as many milliseconds, a library's code may take to register its functions.
+pub const LIBRARY_LOOKS: u32 = 500;

@@ -193,6 +193,9 @@ pub struct Metrics {
     pub data_bytes: Counter,
     pub client_bytes: Counter,
     pub stream_bytes: Counter,
+    /// Bytes that the interpreters of scripts and of libraries took when they last ran.
+    pub scripts_memory: Counter,
+    pub functions_memory: Counter,
     /// Time above `maxmemory`, and since when if it is so now, both in ms.
     pub exceeded_ms: Counter,
     pub exceeding_since: Counter,

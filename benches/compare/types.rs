@@ -1,4 +1,4 @@
-//! Bitmaps, HyperLogLogs, places and streams, for which redis-benchmark has no tests of its own.
+//! Bitmaps, HyperLogLogs, places, streams and scripts, for which redis-benchmark has no tests of its own.
 
 use super::benchmark::{Load, take_turns};
 use super::outside::server::{Kind, Mode, Server};
@@ -8,7 +8,7 @@ use super::{Args, Missed};
 
 /// What is asked for, in the order in which each finds what those before it have left, and what a
 /// request weighs against a SETBIT. `__rand_int__` is a number below [`SPREAD`] with twelve digits.
-const COMMANDS: [(&str, u64); 13] = [
+const COMMANDS: [(&str, u64); 14] = [
     ("SETBIT bits 99999 1", 1),
     ("GETBIT bits 99999", 1),
     ("BITFIELD fields:__rand_int__ INCRBY u8 #7 1", 1),
@@ -22,6 +22,7 @@ const COMMANDS: [(&str, u64); 13] = [
     ("XLEN log", 1),
     ("XRANGE log - + COUNT 10", 4),
     ("XREAD COUNT 10 STREAMS log 0", 4),
+    ("EVAL return(redis.call('getbit',KEYS[1],ARGV[1])) 1 bits 99999", 1),
 ];
 const SPREAD: &str = "100000";
 /// Requests of one turn that weighs 1, for pipelines of 1 and of more.
@@ -33,7 +34,7 @@ pub fn measure(args: &Args) -> Result<Missed, String> {
     let core = args.server_core.to_string();
     let start = |kind| Server::start(kind, Mode::Standalone, 1, &core);
     let servers = [start(Kind::Redis)?, start(Kind::Shoal)?];
-    println!("Bitmaps, HyperLogLogs, places and streams, CPU nanoseconds a request\n");
+    println!("Bitmaps, HyperLogLogs, places, streams and scripts, CPU nanoseconds a request\n");
     row(&["test", "P", "redis-server", "shoal", "ratio", "errors"].map(str::to_owned));
     rule(1, 5);
     for (command, weight) in COMMANDS {

@@ -8,7 +8,7 @@
 use std::io::Read;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::host::{COMPATIBLE_VERSION, Host};
+use super::host::{COMPATIBLE_VERSION, Host, Libraries};
 use crate::cluster::view::View;
 use crate::config::Config;
 use crate::limits::{RDB_READ, RDB_STEP, RDB_WRITE};
@@ -130,6 +130,7 @@ fn write(ks: &Keyspace, at: &Place<'_>, path: &str, facts: &[(&'static str, Stri
     let mut file = at.host.outside.create(&at.temporary("save"))?;
     let mut writer = Writer::new(at.conf.rdbcompression, at.conf.rdbchecksum);
     facts.iter().for_each(|(name, value)| writer.aux(name, value.as_bytes()));
+    at.host.registers.libraries.all().iter().for_each(|library| writer.function(&library.code));
     // keys past their time are written, too: whoever reads them sees to that
     let clock = Clock { expiry: Expiry::Ignore, ..at.clock };
     for (number, db) in ks.iter().enumerate().filter(|(_, db)| db.len() > 0) {
@@ -177,11 +178,12 @@ pub fn read(
     size: u64,
     limits: &Limits,
     checked: bool,
+    libraries: &Libraries,
     mut visit: impl FnMut(Loaded) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut reader = Reader::new(size, checked);
     let mut chunk = vec![0; RDB_READ];
-    while !read_on(&mut reader, limits, &mut visit)? {
+    while !read_on(&mut reader, limits, libraries, &mut visit)? {
         feed(&mut reader, file, &mut chunk)?;
     }
     Ok(())
@@ -202,10 +204,11 @@ pub fn feed(reader: &mut Reader, file: &mut dyn Read, chunk: &mut [u8]) -> Resul
     }
 }
 
-/// Calls `visit` with each key of what a reader was fed; true at the end of the file.
+/// Calls `visit` with each key of what a reader was fed, and adopts its libraries; true at the end of the file.
 pub fn read_on(
     reader: &mut Reader,
     limits: &Limits,
+    libraries: &Libraries,
     visit: &mut dyn FnMut(Loaded) -> Result<(), String>,
 ) -> Result<bool, String> {
     loop {
@@ -215,11 +218,9 @@ pub fn read_on(
             Item::EmptyKey(key) => {
                 tracing::warn!("rdbLoadObject skipping empty key: {}", String::from_utf8_lossy(&key));
             }
-            Item::Function(_) => {
-                return Err(format!(
-                    "at offset {}: the file holds a library of functions, for which there is no place here",
-                    reader.offset()
-                ));
+            Item::Function(code) => {
+                let taken = libraries.adopt_code(&code);
+                taken.map_err(|why| format!("at offset {}: {why}", reader.offset()))?;
             }
             Item::Aux(..) | Item::Sizes { .. } | Item::Working => {}
             Item::End => return Ok(true),
@@ -257,7 +258,10 @@ pub fn put(ks: &mut Keyspace, loaded: Loaded, clock: &Clock, merge: bool) -> Res
 pub fn load(ks: &mut Keyspace, at: &Place<'_>, limits: &Limits, merge: bool) -> Result<(), String> {
     let path = at.file();
     let (size, mut file) = at.host.outside.open(&path)?.ok_or("there is no such file")?;
-    read(&mut *file, size, limits, at.conf.rdbchecksum, |key| put(ks, key, &at.clock, merge).map(drop))
+    let libraries = &at.host.registers.libraries;
+    read(&mut *file, size, limits, at.conf.rdbchecksum, libraries, |key| {
+        put(ks, key, &at.clock, merge).map(drop)
+    })
 }
 
 #[cfg(test)]

@@ -65,6 +65,19 @@ pub enum Verb {
     /// PUBLISH and SPUBLISH.
     Publish(Kind),
     WaitAof,
+    Script(Script),
+}
+
+/// What needs an interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// EVAL and EVAL_RO; of which a row tells by [`flag::READONLY`].
+    Eval,
+    EvalSha,
+    /// FCALL and FCALL_RO.
+    Call,
+    /// SCRIPT LOAD
+    Load,
 }
 
 /// How a front door finds the shard, or the shards, for a command.

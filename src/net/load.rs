@@ -281,9 +281,9 @@ impl Loading {
     fn read(&mut self, shard: &mut Shard, survey: &Survey) -> Result<(), String> {
         let Loading { me, reading, chunk, carrier, .. } = self;
         let Some(Reading { file, from, reader }) = reading else { return Ok(()) };
-        let limits = shard.limits();
+        let (limits, host) = (shard.limits(), shard.host());
         carrier.tally.read += rdb::feed(reader, from, chunk)? as u64;
-        let ended = rdb::read_on(reader, &limits, &mut |key| {
+        let ended = rdb::read_on(reader, &limits, &host.registers.libraries, &mut |key| {
             let slot = key_slot(&key.key);
             if !survey.takes(*file, slot) {
                 carrier.exact = false;

@@ -4,6 +4,7 @@ use super::codes::VERSION;
 use super::crc64::crc64;
 use super::error::{Error, Stop};
 use super::input::Input;
+use super::rdb::{opcode, put_function};
 use super::read::Building;
 use super::write::{Encoder, Writing, kind_of};
 use crate::limits::RDB_STEP;
@@ -46,6 +47,42 @@ impl Dumping {
             out.extend_from_slice(&self.crc.to_le_bytes());
         }
         whole
+    }
+}
+
+/// Appends FUNCTION DUMP's payload: libraries as a file has them, and the footer.
+pub fn dump_functions<'c>(codes: impl Iterator<Item = &'c [u8]>, compress: bool, out: &mut Vec<u8>) {
+    let (from, mut encoder) = (out.len(), Encoder::new(compress));
+    codes.for_each(|code| put_function(code, &mut encoder, out));
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    let crc = crc64(0, &out[from..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// The libraries of such a payload, or what Redis says of one that is none.
+pub fn restore_functions(payload: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+    let body = checked(payload).map_err(|_| "DUMP payload version or checksum are wrong")?;
+    let mut input = Input::whole(body);
+    let mut codes = Vec::new();
+    while input.left() > 0 {
+        match input.byte() {
+            Ok(opcode::FUNCTION) => {}
+            Ok(opcode::FUNCTION_PREVIEW) => return Err("Pre-release function format not supported."),
+            _ => return Err("given type is not a function"),
+        }
+        codes.push(input.text().map_err(|_| "Failed loading library blob")?.into_vec());
+    }
+    Ok(codes)
+}
+
+/// What stands before the footer, if that is right.
+fn checked(payload: &[u8]) -> Result<&[u8], Error> {
+    let body = payload.len().checked_sub(FOOTER).ok_or(Error::Frame)?;
+    let (summed, crc) = payload.split_last_chunk::<CHECKSUM>().ok_or(Error::Frame)?;
+    let version = u16::from_le_bytes([summed[body], summed[body + 1]]);
+    match version > VERSION || crc64(0, summed) != u64::from_le_bytes(*crc) {
+        true => Err(Error::Frame),
+        false => Ok(&payload[..body]),
     }
 }
 

@@ -25,7 +25,7 @@ mod stream;
 mod write;
 
 pub use crc64::crc64;
-pub use dump::{Dumping, Restoring, dump, restore};
+pub use dump::{Dumping, Restoring, dump, dump_functions, restore, restore_functions};
 pub use error::{Error, Stop};
 pub use input::Input;
 pub use read::Building;

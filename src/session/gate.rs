@@ -116,7 +116,7 @@ fn look_closer(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), Err
 }
 
 /// Writes are refused until the log can be written to again. `errno` is the system's number of the error.
-fn unwritable(errno: i32) -> ErrReply {
+pub fn unwritable(errno: i32) -> ErrReply {
     let why = std::io::Error::from_raw_os_error(errno).to_string();
     let why = why.split(" (os error").next().unwrap_or_default();
     ErrReply::owned(format!("MISCONF Errors writing to the AOF file: {why}"))

@@ -66,6 +66,7 @@ impl Shard {
     /// The last step of every turn.
     pub(super) fn end_turn(&mut self) {
         self.tell_expired_if_any();
+        self.keep_libraries_told();
         if self.pressure.limited {
             self.reckon_memory();
             self.chores |= self.pressure.over > 0 && !self.pressure.stuck;

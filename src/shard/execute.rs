@@ -1,7 +1,7 @@
 //! Runs one command: gate, route, handler, effects.
 
 use super::mail::Onward;
-use super::{FirstKey, Queued, Shard, What, loan};
+use super::{FirstKey, Queued, Shard, What, loan, script};
 use crate::command::ctx::{Ctx, Event, class};
 use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Run, Spec, flag};
@@ -149,6 +149,11 @@ impl Shard {
         };
         match verdict {
             Verdict::Here => return self.run_here(client, spec, args, key),
+            Verdict::Sibling(to)
+                if self.host.registers.busy_of(to).is_busy() && !spec.has(flag::ALLOW_BUSY) =>
+            {
+                return self.reject(client, spec, &script::BUSY);
+            }
             Verdict::Sibling(to) => self.forward(client, Onward { to, asking: false }, spec, args, key),
             Verdict::Ask(to) => self.forward(client, Onward { to, asking: true }, spec, args, key),
             Verdict::Crossing => self.cross(client, spec, args),

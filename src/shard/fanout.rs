@@ -372,7 +372,7 @@ impl Shard {
         let started = self.started();
         let mark = out.len();
         let done = match spec.run {
-            Run::Above(verb) => self.host_verb(verb, caller, args, out),
+            Run::Above(verb) => self.host_verb(verb, spec, caller, args, out),
             _ => self.run_handler(caller, spec, args, key, out),
         };
         self.lap = (self.ticks.read)();

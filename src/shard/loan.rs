@@ -168,7 +168,7 @@ impl Shard {
             return self.say_error(client, &CROSSSLOT);
         }
         // what runs at home says its reply itself
-        let discard = spec.route != Route::Home && self.discards(client);
+        let discard = !is_at_home(spec) && self.discards(client);
         self.borrow_all(client, spec, args, wanted, discard);
     }
 

@@ -12,7 +12,7 @@
 //! - `blocked` serves clients that wait for a key.
 //! - `pubsub` is who listens to channels, and what they hear; `events` what they hear of keys; `monitor` shows
 //!   commands; `tracking` tells clients when what they have read has changed.
-//! - `transact` is MULTI, EXEC and WATCH.
+//! - `transact` is MULTI, EXEC and WATCH; `script` runs what is written in Lua.
 //! - `answer` executes siblings' commands, or puts them off; `bounce` is about those that go back.
 //! - [`moving`]: MIGRATE, keys that leave for another host while the shard goes on; `reading`: RESTORE of a
 //!   long payload, which comes in so.
@@ -54,6 +54,7 @@ mod reading;
 pub mod replay;
 pub mod replication;
 mod saving;
+mod script;
 pub mod snapshot;
 pub mod stream;
 mod tracking;
@@ -229,6 +230,7 @@ pub struct Shard {
     chores: bool,
     pressure: pressure::Pressure,
     snapshots: snapshot::Snapshots,
+    scripting: script::Scripting,
     rates: figures::Rates,
     peaks: figures::Peaks,
     /// Calls of SHUTDOWN ABORT when a client of ours asked for SHUTDOWN.
@@ -302,6 +304,7 @@ impl Shard {
             chores: false,
             pressure: pressure::Pressure::default(),
             snapshots: snapshot::Snapshots::default(),
+            scripting: script::Scripting::default(),
             rates: figures::Rates::default(),
             peaks: figures::Peaks::default(),
             shutdown: None,
@@ -313,6 +316,11 @@ impl Shard {
         shard.configure();
         shard.note_withheld();
         shard
+    }
+
+    /// The host that it is of.
+    pub fn host(&self) -> Arc<Host> {
+        self.host.clone()
     }
 
     /// Takes the time of this turn, and the configuration if it changed.

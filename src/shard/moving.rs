@@ -16,7 +16,7 @@ use super::{Now, Shard};
 use crate::command::ctx::class;
 use crate::command::error::{Done, ErrReply};
 use crate::command::migrate::{Migrate, NO_KEY};
-use crate::command::spec::{Route, Spec, flag};
+use crate::command::spec::{Route, Spec};
 use crate::command::table;
 use crate::limits::{MIGRATE_AT_ONCE, MIGRATE_LINK_MS, MIGRATE_LINKS, MIGRATE_STEP, MIGRATE_WINDOW};
 use crate::migrate::{Talk, Terms};
@@ -25,6 +25,7 @@ use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::Hold;
 use crate::session::route::Verdict;
+use crate::shard::script::may_write;
 use crate::slot::{Slot, key_slot};
 use crate::store::Look;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -215,7 +216,7 @@ impl Shard {
 
     /// Whether a command would write a key that is on its way.
     pub(super) fn disturbs_move(&self, spec: &Spec, args: Args<'_>) -> bool {
-        if self.moves.keys.is_empty() || !spec.has(flag::WRITE) {
+        if self.moves.keys.is_empty() || !may_write(spec) {
             return false;
         }
         match spec.route {

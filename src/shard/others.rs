@@ -5,7 +5,7 @@ use super::fanout::sent_bytes;
 use crate::command::ctx::Caller;
 use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX, subcommand_syntax};
 use crate::command::host::Kind as Listens;
-use crate::command::spec::Verb;
+use crate::command::spec::{Spec, Verb};
 use crate::limits::REPLY_BUFFER;
 use crate::resp::{Args, Reply};
 use crate::session::{Hold, Session, Tracking};
@@ -20,11 +20,13 @@ impl Shard {
     pub(super) fn host_verb(
         &mut self,
         verb: Verb,
+        spec: &'static Spec,
         caller: &Caller,
         args: Args<'_>,
         out: &mut Vec<u8>,
     ) -> Done {
         match verb {
+            Verb::Script(script) => self.run_script((script, spec), (caller, None), args, out),
             Verb::BgSave => self.bgsave(args, out),
             Verb::BgRewriteAof => self.bgrewriteaof(out),
             Verb::ClientList => self.client_list(caller, args, out),

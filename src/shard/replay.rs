@@ -203,9 +203,7 @@ impl Shard {
                 Item::Key(loaded) => drop(self.take_in(*loaded, false)?),
                 Item::Feed(_) => return Ok(None),
                 Item::End => return Ok(Some(of.offset())),
-                Item::Function(_) => {
-                    return Err("a library of functions, for which there is no engine".into());
-                }
+                Item::Function(code) => self.host.registers.libraries.adopt_code(&code)?,
                 Item::Aux(..) | Item::Sizes { .. } | Item::EmptyKey(_) | Item::Working => {}
             }
         }

@@ -14,6 +14,7 @@
 mod tests;
 
 use super::Shard;
+use crate::command::host::Library;
 use crate::command::spec::{Spec, flag, key};
 use crate::command::table;
 use crate::persist::aof::encode::{self, Value};
@@ -24,6 +25,7 @@ use crate::resp::args::OwnedArgs;
 use crate::slot::{Slot, key_slot};
 use crate::store::EntryRef;
 use crate::value::ValueRef;
+use std::sync::Arc;
 
 /// Commands as bytes, and the database that the last one selected.
 #[derive(Debug, Default)]
@@ -499,6 +501,21 @@ impl Shard {
     pub(super) fn propagate_flush(&mut self) {
         if self.fx.propagating {
             self.stream.command(0, OwnedArgs::new(["FLUSHALL"]).as_args());
+        }
+    }
+
+    /// Libraries have changed: tells the stream how those are now that came from clients.
+    #[cold]
+    pub(super) fn propagate_libraries(&mut self, gone: &[Vec<u8>], new: &[Arc<Library>]) {
+        if self.fx.propagating {
+            for name in gone {
+                let words = [&b"FUNCTION"[..], b"DELETE", name];
+                self.stream.command(0, OwnedArgs::new(words).as_args());
+            }
+            for library in new.iter().filter(|library| !library.foreign) {
+                let words = [&b"FUNCTION"[..], b"LOAD", b"REPLACE", &library.code];
+                self.stream.command(0, OwnedArgs::new(words).as_args());
+            }
         }
     }
 

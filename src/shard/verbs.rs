@@ -72,6 +72,7 @@ impl Shard {
             Verb::Monitor => self.monitor(client, &mut out),
             Verb::Publish(kind) => self.publish_for(client, kind, args, &mut out),
             Verb::WaitAof => self.wait_aof(client, args, &mut out),
+            Verb::Script(script) => self.run_script_of(client, script, spec, args, &mut out),
             Verb::BgSave
             | Verb::BgRewriteAof
             | Verb::ClientKill
@@ -80,7 +81,7 @@ impl Shard {
             | Verb::ClientUnblock
             | Verb::ClientUnpause => {
                 let caller = self.clients.get(client).map(|s| s.caller.clone()).unwrap_or_default();
-                self.host_verb(verb, &caller, args, &mut out)
+                self.host_verb(verb, spec, &caller, args, &mut out)
             }
         };
         if let Err(error) = &done {

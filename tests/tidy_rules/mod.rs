@@ -12,8 +12,8 @@ pub const FLOORS: &[(u8, &[&str])] = &[
     (5, &["shard"]),
     (4, &["session"]),
     (3, &["command"]),
-    (2, &["store", "persist", "cluster", "repl", "migrate"]),
-    (1, &["resp", "value", "config", "acl", "script"]),
+    (2, &["store", "persist", "cluster", "repl", "migrate", "script"]),
+    (1, &["resp", "value", "config", "acl"]),
     (0, &["slot", "metrics", "limits", "util"]),
 ];
 

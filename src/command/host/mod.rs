@@ -2,18 +2,22 @@
 
 mod audience;
 mod ending;
+mod libraries;
 mod memory;
 mod replication;
 mod roll;
+mod scripts;
 mod slow;
 mod spikes;
 mod timing;
 
 pub use audience::{Audience, Counts, KINDS, Kind, Name};
 pub use ending::{Asked, Ending};
+pub use libraries::{Libraries, Library, Policy, names_of};
 pub use memory::Memory;
 pub use replication::{PrimaryReport, ReplicaReport, Report};
 pub use roll::Roll;
+pub use scripts::{Busy, Kill, Script, Scripts, Sha, sha_of};
 pub use slow::{SlowEntry, SlowLog, is_secret, shortened};
 pub use spikes::{Series, Spikes};
 pub use timing::Timing;
@@ -151,6 +155,10 @@ pub struct Registers {
     pub audience: Audience,
     /// Who is there.
     pub roll: Roll,
+    pub scripts: Scripts,
+    pub libraries: Libraries,
+    /// One a shard.
+    busy: Vec<Busy>,
     /// One a slot, from when the first is asked for.
     slot_rates: OnceLock<Box<[SlotRate]>>,
 }
@@ -178,7 +186,8 @@ impl Registers {
         let saved = (0..shards).map(|_| AtomicU64::new(0)).collect();
         let replication = (0..shards).map(|_| Mutex::default()).collect();
         let (audience, roll) = (Audience::new(shards), Roll::new(shards));
-        Registers { logs, saved, replication, audience, roll, ..Registers::default() }
+        let busy = (0..shards).map(|_| Busy::default()).collect();
+        Registers { logs, saved, replication, audience, roll, busy, ..Registers::default() }
     }
 
     /// When this shard last saved.
@@ -189,6 +198,16 @@ impl Registers {
     /// What a shard tells of its replication.
     pub fn replication(&self, shard: usize) -> MutexGuard<'_, Report> {
         self.replication[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shards, as far as scripts keep them busy.
+    pub fn busy(&self) -> impl Iterator<Item = &Busy> {
+        self.busy.iter()
+    }
+
+    #[inline]
+    pub fn busy_of(&self, shard: usize) -> &Busy {
+        &self.busy[shard]
     }
 
     pub fn slot_rates(&self) -> &[SlotRate] {

@@ -110,6 +110,29 @@ pub fn clients(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("clients_in_timeout_table", f.sum(|m| &m.deadlines));
 }
 
+/// What scripts and libraries take, and how many there are.
+fn scripts(ctx: &Ctx<'_>, out: &mut Text) {
+    let registers = &ctx.host.registers;
+    let (scripts, scripts_bytes) = registers.scripts.size();
+    let (libraries, functions, libraries_bytes) = registers.libraries.size();
+    let shards = || ctx.host.metrics.iter();
+    let eval: u64 = shards().map(|m| m.scripts_memory.get()).sum();
+    let calls: u64 = shards().map(|m| m.functions_memory.get()).sum();
+    out.put("used_memory_lua", eval);
+    out.put("used_memory_vm_eval", eval);
+    out.put("used_memory_lua_human", human(eval));
+    out.put("used_memory_scripts_eval", scripts_bytes);
+    out.put("number_of_cached_scripts", scripts);
+    out.put("number_of_functions", functions);
+    out.put("number_of_libraries", libraries);
+    out.put("used_memory_vm_functions", calls);
+    out.put("used_memory_vm_total", eval + calls);
+    out.put("used_memory_vm_total_human", human(eval + calls));
+    out.put("used_memory_functions", libraries_bytes);
+    out.put("used_memory_scripts", scripts_bytes + libraries_bytes);
+    out.put("used_memory_scripts_human", human((scripts_bytes + libraries_bytes) as u64));
+}
+
 pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     let m = &f.memory;
     out.put_bytes("used_memory", m.used);
@@ -127,19 +150,7 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("allocator_active", m.rss);
     out.put("allocator_resident", m.rss);
     out.put_bytes("total_system_memory", ctx.host.system_memory);
-    out.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
-    out.put("used_memory_lua_human", "0B");
-    out.zeros(&[
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-        "used_memory_vm_total",
-    ]);
-    out.put("used_memory_vm_total_human", "0B");
-    out.zeros(&["used_memory_functions", "used_memory_scripts"]);
-    out.put("used_memory_scripts_human", "0B");
+    scripts(ctx, out);
     out.put_bytes("maxmemory", ctx.conf.maxmemory);
     let policy = ctx.conf.get(&["maxmemory-policy"]);
     out.put("maxmemory_policy", policy.iter().map(|(_, v)| String::from_utf8_lossy(v)).collect::<String>());

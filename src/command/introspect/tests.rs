@@ -158,7 +158,7 @@ fn lists_are_filtered() {
     assert_eq!(list("PATTERN", "slowlog*L*"), r#"*["slowlog|help" "slowlog|len"]"#);
     assert_eq!(list("aclcat", "Connection").matches("client|").count(), 18);
     assert_eq!(list("aclcat", "@set"), "*[]");
-    assert_eq!(list("aclcat", "scripting"), "*[]");
+    assert_eq!(list("aclcat", "scripting").matches('"').count(), 2 * 21);
     assert_eq!(list("module", "json"), "*[]");
     let set = list("aclcat", "set");
     assert!(set.contains("\"sort\"") && set.contains("\"sadd\"") && !set.contains("\"set\""), "{set}");

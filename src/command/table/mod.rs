@@ -16,6 +16,7 @@ mod list;
 mod pubsub;
 mod replication;
 mod row;
+mod scripting;
 mod server;
 mod set;
 mod stream;
@@ -31,7 +32,7 @@ use crate::resp::Args;
 pub use extract::{KeyAt, Keys, first_key_index, has_keys, keys_of};
 use extract::{legacy_range, movable};
 
-const GROUPS: [&[Spec]; 16] = [
+const GROUPS: [&[Spec]; 17] = [
     string::ROWS,
     keys::ROWS,
     list::ROWS,
@@ -48,6 +49,7 @@ const GROUPS: [&[Spec]; 16] = [
     server::ROWS,
     cluster::ROWS,
     replication::ROWS,
+    scripting::ROWS,
 ];
 
 /// Number of commands, subcommands aside: what COMMAND COUNT answers.

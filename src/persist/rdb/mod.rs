@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 pub use read::{Failure, Item, Loaded, Reader};
-pub use write::{Head, Writer, put_aux, put_begin, put_database, put_end};
+pub use write::{Head, Writer, put_aux, put_begin, put_database, put_end, put_function};
 
 /// What the file says of how a key was used: one of the two, or nothing, as `maxmemory-policy` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -24,7 +24,7 @@ pub enum Usage {
 }
 
 /// The bytes that begin what is not a value's type.
-mod opcode {
+pub(super) mod opcode {
     /// Valkey 9: the state of a slot that is on its way.
     pub const SLOT_IMPORT: u8 = 243;
     /// Redis 8 and Valkey 8: how many keys the next slot has.

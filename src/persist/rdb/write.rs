@@ -64,6 +64,12 @@ pub fn put_aux(name: &str, value: &[u8], out: &mut Vec<u8>) {
     put_text(value, &mut plain, out);
 }
 
+/// Appends a library of functions.
+pub fn put_function(code: &[u8], encoder: &mut Encoder, out: &mut Vec<u8>) {
+    out.push(opcode::FUNCTION);
+    put_text(code, encoder, out);
+}
+
 /// Appends that what follows are keys of this database, and how many it has and how many of them have a
 /// time to live, where that is known.
 pub fn put_database(db: usize, sizes: Option<(usize, usize)>, out: &mut Vec<u8>) {
@@ -87,6 +93,10 @@ impl Writer {
         let mut out = Vec::new();
         put_begin(&mut out);
         Writer { encoder: Encoder::new(compress), crc: checksum.then_some(0), out, value: None }
+    }
+
+    pub fn function(&mut self, code: &[u8]) {
+        put_function(code, &mut self.encoder, &mut self.out);
     }
 
     /// A fact about the file. Readers pass over those that they don't know.

@@ -392,10 +392,11 @@ impl Shard {
         let Some(f) = &mut self.repl.follower else { return Ok(()) };
         let Some(loading) = f.loading.take() else { return Ok(()) };
         let (db, of) = (loading.db(), f.full.take());
-        let ks = loading
+        let (ks, libraries) = loading
             .finish()
             .map_err(|why| format!("Failed trying to load the MASTER synchronization DB: {why}"))?;
         self.adopt_keyspace(ks, of);
+        self.adopt_libraries(libraries);
         let (now, offset) = (self.now.ms(), self.repl.primary.history.offset);
         tracing::info!("MASTER <-> REPLICA sync: Finished with success");
         let Some(f) = &mut self.repl.follower else { return Ok(()) };

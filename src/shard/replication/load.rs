@@ -3,6 +3,7 @@
 //! nothing goes over a disk.
 
 use crate::command::ctx::limits;
+use crate::command::host::{Library, Policy};
 use crate::command::rdb::put;
 use crate::config::Config;
 use crate::persist::rdb::{Item, Reader};
@@ -20,6 +21,7 @@ pub(super) struct Loading {
     clock: Clock,
     ended: bool,
     told: Told,
+    libraries: Vec<Library>,
 }
 
 impl Loading {
@@ -32,6 +34,7 @@ impl Loading {
             clock: Clock { expiry: Expiry::Ignore, ..clock },
             ended: false,
             told: Told::default(),
+            libraries: Vec::new(),
         }
     }
 
@@ -53,8 +56,10 @@ impl Loading {
                 Item::EmptyKey(key) => {
                     tracing::warn!("rdbLoadObject skipping empty key: {}", String::from_utf8_lossy(&key));
                 }
-                Item::Function(_) => {
-                    return Err("it holds a library of functions, for which there is no place here".into());
+                Item::Function(code) => {
+                    let library = Library::read(&code, true, |_| false);
+                    let text = |error: Vec<u8>| String::from_utf8_lossy(&error).into_owned();
+                    self.libraries.push(library.map_err(text)?);
                 }
                 Item::Sizes { .. } | Item::Working => {}
                 Item::Feed(_) => return Ok(()),
@@ -72,12 +77,25 @@ impl Loading {
     }
 
     /// The data, if it is whole.
-    pub(super) fn finish(self) -> Result<Box<Keyspace>, String> {
-        if self.ended { Ok(self.ks) } else { Err("the data ends too early".into()) }
+    pub(super) fn finish(self) -> Result<(Box<Keyspace>, Vec<Library>), String> {
+        if self.ended { Ok((self.ks, self.libraries)) } else { Err("the data ends too early".into()) }
     }
 }
 
 impl Shard {
+    /// The primary's libraries take the place of ours; of a host that has other nodes, only of those with the
+    /// same names.
+    pub(super) fn adopt_libraries(&mut self, libraries: Vec<Library>) {
+        let ours = &self.host.registers.libraries;
+        let taken = match self.at.shards == 1 {
+            true => ours.add(libraries, Policy::Flush),
+            false => libraries.into_iter().try_for_each(|library| ours.adopt(library)),
+        };
+        if let Err(error) = taken {
+            tracing::warn!("a library of the MASTER is not taken up: {}", String::from_utf8_lossy(&error));
+        }
+    }
+
     /// The primary's data takes the place of ours.
     pub(super) fn adopt_keyspace(&mut self, ks: Box<Keyspace>, of: Option<(Id, u64)>) {
         self.send_replicas_away();

@@ -12,7 +12,7 @@ use crate::persist::rdb::{put_aux, put_begin, put_end};
 use crate::repl::conf::About;
 use crate::repl::history::Id;
 use crate::shard::Shard;
-use crate::shard::snapshot::{FilePlan, Purpose, Seal};
+use crate::shard::snapshot::{FilePlan, Form, Purpose, Seal};
 use bytes::Bytes;
 use std::io::Read;
 
@@ -103,7 +103,10 @@ impl Shard {
         let mut head = Vec::new();
         if purpose == Purpose::Replicas {
             let mut payload = self.new_payload();
-            let facts = self.payload_head();
+            let mut facts = self.payload_head();
+            if !kind.no_functions {
+                self.put_libraries(Form::Rdb, &mut facts);
+            }
             payload.add(&facts);
             head.extend_from_slice(format!("$EOF:{}\r\n", payload.mark).as_bytes());
             head.extend_from_slice(&facts);
@@ -149,6 +152,9 @@ impl Shard {
     fn send_empty_payload(&mut self, kind: &About) {
         let mut payload = self.new_payload();
         let mut data = self.payload_head();
+        if !kind.no_functions {
+            self.put_libraries(Form::Rdb, &mut data);
+        }
         put_end(&mut data);
         payload.add(&data);
         let mut all = format!("$EOF:{}\r\n", payload.mark).into_bytes();

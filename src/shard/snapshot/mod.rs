@@ -19,15 +19,17 @@ mod tests;
 pub use saving::Saving;
 
 use super::{FirstKey, Now, Shard};
-use crate::command::spec::{Spec, flag};
+use crate::command::spec::Spec;
 use crate::command::table;
 use crate::limits::{
     SNAPSHOT_BACKLOG, SNAPSHOT_CHUNK, SNAPSHOT_PATIENCE_MS, SNAPSHOT_STEP_BYTES, SNAPSHOT_UNWRITTEN,
     SNAPSHOT_VISITS,
 };
+use crate::persist::aof::encode;
 use crate::persist::crc64;
 use crate::resp::Args;
 use crate::session::Hold;
+use crate::shard::script::may_write;
 use crate::store::Key;
 use crate::store::snapshot::{Budget, Progress};
 use bytes::Bytes;
@@ -186,6 +188,8 @@ impl Shard {
             });
             self.note_careful();
         }
+        // what is written here speaks for all changes so far
+        self.keep_libraries_told();
         let theirs = self.snapshots.queue.extract_if(.., |c| c.form == form).collect::<Vec<_>>();
         for mut consumer in theirs {
             if matches!(consumer.purpose, Purpose::Replicas | Purpose::Spool) {
@@ -196,7 +200,8 @@ impl Shard {
                 self.put_position(&mut consumer.head);
             }
             if let Some(plan) = &consumer.plan {
-                let head = std::mem::take(&mut consumer.head);
+                let mut head = std::mem::take(&mut consumer.head);
+                self.put_libraries(form, &mut head);
                 consumer.sent += head.len() as u64;
                 self.snapshots.orders.push((consumer.id, FileOrder::Begin(plan.clone())));
                 self.snapshots.orders.push((consumer.id, FileOrder::Chunk(head.into())));
@@ -212,6 +217,19 @@ impl Shard {
             self.forget_snapshot();
         }
         self.chores = true;
+    }
+
+    /// The libraries of functions, which precede all keys.
+    pub(super) fn put_libraries(&self, form: Form, out: &mut Vec<u8>) {
+        let libraries = &self.host.registers.libraries;
+        match form {
+            Form::Rdb => libraries.put(self.conf.rdbcompression, out),
+            Form::Commands => {
+                let all = libraries.all();
+                all.iter()
+                    .for_each(|library| encode::command(out, [b"FUNCTION", &b"LOAD"[..], &library.code]));
+            }
+        }
     }
 
     /// A bounded step of the walk. With each turn, as long as there is something to walk.
@@ -476,7 +494,7 @@ impl Shard {
     /// such a thing.
     #[cold]
     pub(super) fn awaits_snapshot(&mut self, db: usize, spec: &Spec, args: Args<'_>, key: FirstKey) -> bool {
-        if !spec.has(flag::WRITE) {
+        if !may_write(spec) {
             return false;
         }
         if !self.landings.is_empty() && self.awaits_landing(db, spec, args) {

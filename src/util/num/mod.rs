@@ -105,6 +105,18 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     in_range.then_some(x)
 }
 
+/// The number that `text` begins with, by the rules of C's `strtod`, and how many bytes it is long. Skips no
+/// spaces.
+pub fn f64_prefix(text: &[u8]) -> Option<(f64, usize)> {
+    let (number, used) = scan(text)?;
+    match to_f64(&number, &text[..used]) {
+        Some((x, _)) => Some((x, used)),
+        // only its three letters are told from what follows
+        None if text.first() == Some(&b'-') => Some((-f64::NAN, 4)),
+        None => Some((f64::NAN, 3 + usize::from(text.first() == Some(&b'+')))),
+    }
+}
+
 /// A bound of a score range: what `strtod` makes of the text up to its first NUL. Unlike
 /// [`parse_f64`] this takes leading spaces, an empty text (0) and overflow (infinity).
 pub fn parse_f64_bound(text: &[u8]) -> Option<f64> {
@@ -221,9 +233,14 @@ pub fn write_score(out: &mut Buf, x: f64) {
 
 /// C's `%.17g` of a finite number.
 fn write_g17(out: &mut Buf, x: f64) {
+    write_general(out, x, 17);
+}
+
+/// C's `%.*g` of a finite number, with at most `precision` (1 to 17) digits.
+pub fn write_general(out: &mut Buf, x: f64, precision: usize) {
     let mut text = Stack { bytes: [0; 32], len: 0 };
     // Never fails: the longest is `-d.dddddddddddddddde-ddd`, 24 bytes.
-    let _ = write!(text, "{x:.16e}");
+    let _ = write!(text, "{x:.*e}", precision - 1);
     let text = &text.bytes[..text.len];
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -233,14 +250,17 @@ fn write_g17(out: &mut Buf, x: f64) {
     let exponent = text.get(e + 1..).and_then(parse_i64).unwrap_or(0) as i32;
     let mut digits = [0u8; 17];
     digits[0] = text[0];
-    digits[1..].copy_from_slice(&text[2..18]);
+    if precision > 1 {
+        digits[1..precision].copy_from_slice(&text[2..precision + 1]);
+    }
+    let digits = &digits[..precision];
     let significant = digits.iter().rposition(|&d| d != b'0').map_or(1, |last| last + 1);
     let digits = &digits[..significant];
 
     if negative {
         out.push(b'-');
     }
-    if !(-4..17).contains(&exponent) {
+    if !(-4..precision as i32).contains(&exponent) {
         write_exponential(out, digits, exponent);
     } else if exponent < 0 {
         out.extend_from_slice(b"0.");
