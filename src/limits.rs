@@ -316,5 +316,7 @@ pub const SCRIPT_NESTING: usize = 500;
 pub const JSON_NESTING: usize = 1000;
 /// Values that one call may unpack from MessagePack: as many as fit a C function's stack in Lua.
 pub const SCRIPT_RESULTS: usize = 7900;
+/// How often a shard's doors are looked after while a script runs.
+pub const SCRIPT_ATTEND_MS: u64 = 10;
 /// So many looks, about as many milliseconds, a library's code may take to register its functions.
 pub const LIBRARY_LOOKS: u32 = 500;

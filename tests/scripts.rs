@@ -61,7 +61,8 @@ fn replicas_get_what_scripts_did_and_libraries_themselves() {
         load(&mut p);
         write(&mut p);
         agree(&what, &mut p, &mut r);
-        assert_eq!(r.cmd("FCALL_RO early 0").text().contains("write flag"), true, "{what}");
+        let error = r.cmd("FCALL_RO early 0").text();
+        assert!(error.contains("READONLY"), "{what}: {error}");
         for name in ["early", "lib"] {
             let list = |c: &mut Client| c.cmd(&format!("FUNCTION LIST LIBRARYNAME {name} WITHCODE")).raw;
             assert_eq!(list(&mut p), list(&mut r), "{what}");
@@ -140,4 +141,90 @@ fn a_busy_script_is_killed_from_another_shard() {
     let (said, mut busy) = kill(ends);
     assert!(said.contains("UNKILLABLE"), "{said}");
     assert_eq!(busy.read_within(PATIENCE).expect("a reply").text(), "1");
+}
+
+const RUNS_ON: &str = "while true do end";
+const WRITES_AND_RUNS_ON: &str = "redis.call('set', KEYS[1], 1) while true do end";
+const BUSY_LIBRARY: &str = "#!lua name=busy\n\
+    redis.register_function{function_name='on', callback=function() while true do end end, flags={'no-writes'}}";
+
+/// What a busy server says to a client: PING's error tells that it is busy. What is received together with the
+/// script waits for its end, so some time has to pass.
+fn heard(client: &mut Client, commands: &[&str]) -> Vec<String> {
+    std::thread::sleep(Duration::from_millis(300));
+    let busy = wait_for(PATIENCE, || client.cmd("PING").text().contains("BUSY").then_some(()));
+    assert!(busy.is_some(), "nobody is told that a script runs");
+    commands.iter().map(|command| client.cmd(command).text()).collect()
+}
+
+/// Clients of the very shard whose script runs on are told, whether they were there or come, and may end it.
+#[test]
+fn a_busy_server_answers_as_redis_does() {
+    let servers = [
+        Server::redis_with(Shape::Standalone(1), &["--busy-reply-threshold", "50"]),
+        Server::shoal(Shape::Standalone(1), &["--busy-reply-threshold", "50"]),
+    ];
+    let told = servers.each_ref().map(|server| {
+        let (mut early, mut busy) = (server.client(), server.client());
+        assert_eq!(busy.call(&["FUNCTION", "LOAD", BUSY_LIBRARY]).expect("a reply").text(), "busy");
+        busy.send(&common::resp::encode(&["EVAL", RUNS_ON, "0"])).expect("a server that listens");
+        let mut told = heard(&mut early, &["GET a", "MULTI", "SET a 1", "EXEC", "WATCH a", "SHUTDOWN SAVE"]);
+        let mut late = server.client();
+        let rest = ["PING", "NONE", "HELLO 9", "FUNCTION STATS", "FUNCTION KILL", "SCRIPT KILL"];
+        told.extend(heard(&mut late, &rest));
+        told.push(busy.read_within(PATIENCE).expect("a reply").text());
+        told.extend([&mut early, &mut late, &mut busy].map(|client| client.cmd("PING").text()));
+        // of a function, which is not ended by SCRIPT KILL
+        busy.send(&common::resp::encode(&["FCALL", "on", "1", "k", "word"])).expect("a server that listens");
+        told.extend(heard(&mut early, &["SCRIPT KILL"]));
+        let stats = late.cmd("FUNCTION STATS").text();
+        told.push(stats.split("duration_ms").next().unwrap_or_default().to_owned());
+        told.push(late.cmd("FUNCTION KILL").text());
+        told.push(busy.read_within(PATIENCE).expect("a reply").text());
+        told.extend([&mut early, &mut late, &mut busy].map(|client| client.cmd("PING").text()));
+        told
+    });
+    assert_eq!(told[1], told[0]);
+}
+
+/// A pipeline that comes while a script runs is answered in order, and none of it is lost.
+#[test]
+fn what_comes_while_a_script_runs_is_answered_in_order() {
+    let server = Server::shoal(Shape::Standalone(1), &["--busy-reply-threshold", "50"]);
+    let (mut busy, mut other, mut long) = (server.client(), server.client(), server.client());
+    busy.send(&common::resp::encode(&["EVAL", RUNS_ON, "0"])).expect("a server that listens");
+    heard(&mut other, &[]);
+    let value = "x".repeat(1 << 20);
+    let set = common::resp::encode(&["SET", "k", &value]);
+    long.send(&set).expect("a server that listens");
+    let pings: Vec<u8> = (0..5000).flat_map(|_| common::resp::encode(&["PING"])).collect();
+    other.send(&pings).expect("a server that listens");
+    other.send(&common::resp::encode(&["SCRIPT", "KILL"])).expect("a server that listens");
+    let mut refused = 0;
+    for _ in 0..5000 {
+        refused += usize::from(other.read_within(PATIENCE).expect("a reply").text().contains("BUSY"));
+    }
+    assert!(refused > 0);
+    assert_eq!(other.read_within(PATIENCE).expect("a reply").text(), "OK");
+    assert!(busy.read_within(PATIENCE).expect("a reply").text().contains("killed by user"));
+    let said = long.read_within(PATIENCE).expect("a reply").text();
+    assert!(said == "OK" || said.contains("BUSY"), "{said}");
+    assert_eq!(long.call(&["SET", "k", &value]).expect("a reply").text(), "OK");
+    assert_eq!(other.cmd("STRLEN k").text(), (1 << 20).to_string());
+}
+
+/// SHUTDOWN NOSAVE ends a script that has written, too, and the log has nothing of what it did.
+#[test]
+fn a_script_that_has_written_ends_with_the_server() {
+    let more = ["--busy-reply-threshold", "50", "--appendonly", "yes"];
+    let mut server = Server::shoal(Shape::Standalone(1), &more);
+    let (mut busy, mut other) = (server.client(), server.client());
+    assert_eq!(other.cmd("SET before 1").text(), "OK");
+    busy.send(&common::resp::encode(&["EVAL", WRITES_AND_RUNS_ON, "1", "k"])).expect("a server that listens");
+    let said = heard(&mut other, &["SCRIPT KILL"]);
+    assert!(said[0].contains("UNKILLABLE"), "{said:?}");
+    other.send(&common::resp::encode(&["SHUTDOWN", "NOSAVE"])).expect("a server that listens");
+    assert!(wait_for(PATIENCE, || (!server.alive()).then_some(())).is_some(), "it goes on");
+    server.start_again(&[]);
+    assert_eq!(server.client().cmd("EXISTS before k").text(), "1");
 }

@@ -3,7 +3,7 @@
 use super::ctx::Ctx;
 use super::error::{Done, ErrReply, subcommand_syntax};
 use super::help;
-use super::host::{Kill, Library, Policy, names_of};
+use super::host::{Library, Policy, names_of};
 use crate::persist::{dump_functions, restore_functions};
 use crate::resp::{Args, Reply};
 use crate::util::glob;
@@ -14,11 +14,6 @@ const BAD_FLUSH: ErrReply = ErrReply::new("ERR FUNCTION FLUSH only supports SYNC
 const BAD_POLICY: ErrReply =
     ErrReply::new("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.");
 const NO_NAME: ErrReply = ErrReply::new("ERR library name argument was not given");
-const NOT_BUSY: ErrReply = ErrReply::new("NOTBUSY No scripts in execution right now.");
-const UNKILLABLE: ErrReply = ErrReply::new(
-    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
-     the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
-);
 
 fn said(text: Vec<u8>) -> ErrReply {
     ErrReply::quoting([b"ERR ", &text[..]].concat())
@@ -120,11 +115,24 @@ fn describe(out: &mut Reply<'_>, library: &Library, with_code: bool) {
 
 /// FUNCTION STATS
 pub fn stats(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
+    let running = ctx.host.registers.running_function()?;
     let (libraries, functions, _) = ctx.host.registers.libraries.size();
     let out = &mut ctx.out;
     out.map(2);
     out.bulk(b"running_script");
-    out.null();
+    match running {
+        None => out.null(),
+        Some(running) => {
+            out.map(3);
+            out.bulk(b"name");
+            out.bulk(&running.name);
+            out.bulk(b"command");
+            out.array(running.command.len());
+            running.command.iter().for_each(|word| out.bulk(word));
+            out.bulk(b"duration_ms");
+            out.int((ctx.now_us / 1000).saturating_sub(running.since_ms) as i64);
+        }
+    }
     out.bulk(b"engines");
     out.map(1);
     out.bulk(ENGINE);
@@ -170,12 +178,8 @@ pub fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// FUNCTION KILL: of the host's shards, those that are busy.
 pub fn kill(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
-    let kills: Vec<Kill> = ctx.host.registers.busy().map(|busy| busy.kill()).collect();
-    match () {
-        _ if kills.contains(&Kill::Done) => ctx.out.ok(),
-        _ if kills.contains(&Kill::Unkillable) => return Err(UNKILLABLE),
-        _ => return Err(NOT_BUSY),
-    }
+    ctx.host.registers.kill_scripts(true)?;
+    ctx.out.ok();
     Ok(())
 }
 

@@ -3,14 +3,8 @@
 use super::ctx::Ctx;
 use super::error::{Done, ErrReply};
 use super::help;
-use super::host::Kill;
 use crate::resp::Args;
 
-const NOT_BUSY: ErrReply = ErrReply::new("NOTBUSY No scripts in execution right now.");
-const UNKILLABLE: ErrReply = ErrReply::new(
-    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
-     the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
-);
 const BAD_FLUSH: ErrReply = ErrReply::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
 const BAD_DEBUG: ErrReply = ErrReply::new("ERR Use SCRIPT DEBUG YES/SYNC/NO");
 const NO_DEBUGGER: ErrReply = ErrReply::new("ERR There is no debugger for scripts here");
@@ -38,12 +32,8 @@ pub fn flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// SCRIPT KILL: of the host's shards, those that are busy.
 pub fn kill(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
-    let kills: Vec<Kill> = ctx.host.registers.busy().map(|busy| busy.kill()).collect();
-    match () {
-        _ if kills.contains(&Kill::Done) => ctx.out.ok(),
-        _ if kills.contains(&Kill::Unkillable) => return Err(UNKILLABLE),
-        _ => return Err(NOT_BUSY),
-    }
+    ctx.host.registers.kill_scripts(false)?;
+    ctx.out.ok();
     Ok(())
 }
 

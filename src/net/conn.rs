@@ -100,6 +100,10 @@ impl Conns {
         self.get(at).filter(|c| tag(at, c.generation) == of).map(|c| (at, c))
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Conn)> {
+        self.places.iter().zip(0..).filter_map(|(conn, number)| conn.as_ref().map(|conn| (number, conn)))
+    }
+
     pub fn remove(&mut self, number: u32) {
         self.places[number as usize] = None;
     }

@@ -12,6 +12,7 @@
 
 mod keep;
 mod mail;
+mod porter;
 mod progress;
 mod rewrite;
 
@@ -188,6 +189,7 @@ pub struct Core {
     rung: bool,
     events: Sender<Event>,
     starved: Vec<u32>,
+    rests: Vec<porter::Rest>,
     keeper: keep::Keeper,
     /// Files in the making, by their numbers, and those that are not wanted any more.
     scribes: Vec<(u64, Scribe)>,
@@ -304,6 +306,7 @@ impl Core {
             rung: false,
             events: plan.events,
             starved: Vec::new(),
+            rests: Vec::new(),
             keeper: keep::Keeper::default(),
             scribes: Vec::new(),
             given_up: Vec::new(),
@@ -535,37 +538,11 @@ impl Core {
 
     fn accept(&mut self, fd: OwnedFd, listener: usize) {
         let socket = Socket::from(fd);
-        let peer = socket.peer_addr();
-        if self.is_protected(&peer) {
-            let _ = socket.send(PROTECTED);
-            return;
-        }
-        let _ = socket.set_tcp_nodelay(true);
-        if self.conf.tcp_keepalive > 0 && peer.as_ref().is_ok_and(|p| !p.is_unix()) {
-            let every = Duration::from_secs(self.conf.tcp_keepalive as u64);
-            let third = (every / 3).max(Duration::from_secs(1));
-            let keepalive =
-                socket2::TcpKeepalive::new().with_time(every).with_interval(third).with_retries(3);
-            let _ = socket.set_tcp_keepalive(&keepalive);
-        }
-        let (addr, local) =
-            (listen::show(peer, &self.unix_path), listen::show(socket.local_addr(), &self.unix_path));
         let door = self.listeners[listener].1;
-        match self.shard.open(door, addr, local, socket.as_raw_fd(), clock::now()) {
-            Err(refusal) => {
-                let _ = socket.send(refusal);
-            }
-            Ok(number) => {
-                self.conns.insert(number, socket);
-                self.receive(number);
-            }
+        if let Some(number) = greet(&socket, door, &self.conf, &self.unix_path, &mut self.shard) {
+            self.conns.insert(number, socket);
+            self.receive(number);
         }
-    }
-
-    /// `protected-mode`: without a password only this machine's own clients are served, as long as
-    /// nobody chose addresses to bind.
-    fn is_protected(&self, peer: &io::Result<socket2::SockAddr>) -> bool {
-        self.conf.protected_mode && self.conf.requirepass.is_empty() && !listen::is_local(peer)
     }
 
     /// Executes what was received, and what waited for a client to read its replies.
@@ -574,14 +551,12 @@ impl Core {
             return;
         }
         let now = clock::now();
-        let ring = &self.ring;
-        let mut inputs: Vec<Input<'_>> = self
-            .received
-            .iter()
-            .map(|&(number, buffer, len)| Input::new(number, ring.received(buffer, len)))
-            .collect();
-        self.shard.turn(&mut inputs, now);
-        drop(inputs);
+        self.attended(|shard, ring, received| {
+            let input = |&(number, buffer, len): &_| Input::new(number, ring.received(buffer, len));
+            let mut inputs: Vec<Input<'_>> = received.iter().map(input).collect();
+            shard.turn(&mut inputs, now);
+        });
+        self.send_rests();
         self.ring.recycle(self.received.iter().map(|r| r.1));
         for (number, ..) in self.received.drain(..) {
             let reading = self.shard.reading(number);
@@ -921,6 +896,29 @@ impl Core {
             }
         }
     }
+}
+
+/// What becomes of a connection: its number, or it is closed.
+fn greet(socket: &Socket, door: Door, conf: &Config, unix_path: &str, shard: &mut Shard) -> Option<u32> {
+    let peer = socket.peer_addr();
+    // without a password only this machine's own clients are served, as long as nobody chose addresses to bind
+    if conf.protected_mode && conf.requirepass.is_empty() && !listen::is_local(&peer) {
+        let _ = socket.send(PROTECTED);
+        return None;
+    }
+    let _ = socket.set_tcp_nodelay(true);
+    if conf.tcp_keepalive > 0 && peer.as_ref().is_ok_and(|p| !p.is_unix()) {
+        let every = Duration::from_secs(conf.tcp_keepalive as u64);
+        let third = (every / 3).max(Duration::from_secs(1));
+        let keepalive = socket2::TcpKeepalive::new().with_time(every).with_interval(third).with_retries(3);
+        let _ = socket.set_tcp_keepalive(&keepalive);
+    }
+    let (addr, local) = (listen::show(peer, unix_path), listen::show(socket.local_addr(), unix_path));
+    let opened = shard.open(door, addr, local, socket.as_raw_fd(), clock::now());
+    if let Err(refusal) = opened {
+        let _ = socket.send(refusal);
+    }
+    opened.ok()
 }
 
 const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \

@@ -97,6 +97,8 @@ pub struct Ring {
     landed: Vec<u32>,
     /// Sends of [`Ring::try_send`] whose outcome is not known yet.
     trying: Vec<u32>,
+    /// What completed last found the completion queue full.
+    behind: bool,
 }
 
 fn map(bytes: usize) -> io::Result<NonNull<u8>> {
@@ -228,6 +230,7 @@ impl Ring {
             free_flights: Vec::new(),
             landed: Vec::new(),
             trying: Vec::new(),
+            behind: false,
         })
     }
 
@@ -393,12 +396,19 @@ impl Ring {
         let queue = self.ring.submission();
         // failures that did not fit into the completion queue, or were not submitted yet, would
         // look like successes
-        let known = !queue.cq_overflow() && queue.is_empty();
+        let behind = queue.cq_overflow();
+        let known = !behind && queue.is_empty();
         drop(queue);
+        self.behind = behind;
         if known && self.overflow.is_empty() {
             self.settle(out);
         }
         any
+    }
+
+    /// Whether there are completions which [`Ring::reap`] has not seen.
+    pub fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// Sends that were tried and did not fail are done.

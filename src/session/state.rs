@@ -137,6 +137,8 @@ pub struct Session {
     pub listed: bool,
     /// Which of the clients that ever used this place it is.
     pub generation: u32,
+    /// The shard's turn in which bytes of it were taken up last.
+    pub turn: u64,
     pub addr: String,
     pub local_addr: String,
     pub fd: i32,
@@ -180,6 +182,7 @@ impl Session {
             killed: false,
             listed: false,
             generation: 0,
+            turn: 0,
             addr: String::new(),
             local_addr: String::new(),
             fd: 0,

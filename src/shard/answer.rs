@@ -101,7 +101,7 @@ impl Shard {
                     let key = first_key_of(f);
                     let Ticket { client, generation, .. } = f.ticket;
                     let who = ClientRef { shard: standing.from as u16, client, generation, round: 0 };
-                    self.trackers.author = Some(who);
+                    (self.trackers.author, self.trackers.keeps) = (Some(who), f.tracks);
                     let slow = self.run_for(&mut caller, spec, args, key, f.share, &mut replies);
                     if f.tracks {
                         self.note_read_for(who, caller.db, spec, args);

@@ -1,7 +1,7 @@
 //! Runs one command: gate, route, handler, effects.
 
 use super::mail::Onward;
-use super::{FirstKey, Queued, Shard, What, loan, script};
+use super::{FirstKey, Queued, Shard, What, loan};
 use crate::command::ctx::{Ctx, Event, class};
 use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Run, Spec, flag};
@@ -149,10 +149,8 @@ impl Shard {
         };
         match verdict {
             Verdict::Here => return self.run_here(client, spec, args, key),
-            Verdict::Sibling(to)
-                if self.host.registers.busy_of(to).is_busy() && !spec.has(flag::ALLOW_BUSY) =>
-            {
-                return self.reject(client, spec, &script::BUSY);
+            Verdict::Sibling(to) if self.is_refused_by(to, spec) => {
+                return self.reject_busy(client, to, spec);
             }
             Verdict::Sibling(to) => self.forward(client, Onward { to, asking: false }, spec, args, key),
             Verdict::Ask(to) => self.forward(client, Onward { to, asking: true }, spec, args, key),
@@ -161,6 +159,19 @@ impl Shard {
             Verdict::Open(_) => unreachable!("an open slot's keys have decided"),
         }
         self.lap = 0;
+    }
+
+    /// Whether a script keeps a sibling busy, which refuses commands meanwhile.
+    #[inline]
+    fn is_refused_by(&self, sibling: usize, spec: &Spec) -> bool {
+        self.host.registers.busy_of(sibling).is_busy() && !spec.has(flag::ALLOW_BUSY)
+    }
+
+    #[cold]
+    fn reject_busy(&mut self, client: u32, sibling: usize, spec: &Spec) {
+        if let Some(error) = self.host.registers.busy_of(sibling).refusal() {
+            self.reject(client, spec, &error);
+        }
     }
 
     #[inline]

@@ -73,7 +73,10 @@ impl Shard {
         args: Args<'_>,
         key: FirstKey,
     ) {
-        self.show_if_monitored(client, spec, args);
+        if self.is_monitored() {
+            self.show_if_monitored(client, spec, args);
+            self.show_script_if_monitored(client, spec, args);
+        }
         let discard = self.discards(client);
         let Some(session) = self.clients.get(client) else {
             return;

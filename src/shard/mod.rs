@@ -67,6 +67,7 @@ mod visit;
 mod tests;
 
 pub use clients::{Reading, Refusal};
+pub use script::busy;
 pub use turn::Input;
 
 use crate::cluster::balance::Balancer;
@@ -175,6 +176,8 @@ pub struct Shard {
     lap: u64,
     clock: Clock,
     now: Now,
+    /// How often it has begun to run.
+    turn: u64,
     clients: Clients,
     conditions: Conditions,
     fx: Effects,
@@ -263,6 +266,7 @@ impl Shard {
             lap: 0,
             clock: Clock::at(0),
             now: Now::default(),
+            turn: 0,
             clients: Clients::default(),
             conditions: Conditions::default(),
             fx: Effects::default(),
@@ -327,6 +331,7 @@ impl Shard {
     fn begin(&mut self, now: Now) {
         self.now = now;
         self.clock.now_ms = now.ms();
+        self.turn += 1;
         if self.host.live.generation() != self.generation {
             self.reconfigure();
         }

@@ -9,9 +9,9 @@ use super::figures;
 use super::pubsub::Heard;
 use crate::command::error::{Done, ErrReply};
 use crate::command::host::is_secret;
-use crate::command::spec::{Spec, flag};
+use crate::command::spec::{Run, Spec, Verb, flag};
 use crate::resp::Args;
-use crate::session::{Door, Session};
+use crate::session::Door;
 use bytes::Bytes;
 
 const NOT_IN_EXEC: ErrReply = ErrReply::new("ERR MONITOR isn't allowed for DENY BLOCKING client");
@@ -67,6 +67,11 @@ impl Shard {
         self.slow_ticks = if self.monitors.any { 0 } else { slow };
     }
 
+    #[inline]
+    pub(super) fn is_monitored(&self) -> bool {
+        self.monitors.any
+    }
+
     /// Shows a command of a client of ours.
     #[inline]
     pub(super) fn show_if_monitored(&mut self, client: u32, spec: &Spec, args: Args<'_>) {
@@ -75,10 +80,33 @@ impl Shard {
         }
     }
 
+    /// The same of what runs a script: it is shown before what that calls.
+    pub(super) fn show_script_if_monitored(&mut self, client: u32, spec: &Spec, args: Args<'_>) {
+        if self.monitors.any && is_script(spec) {
+            self.show(client, args);
+        }
+    }
+
+    /// Shows what a script has called.
+    #[inline]
+    pub(super) fn show_call_if_monitored(&mut self, db: usize, spec: &Spec, args: Args<'_>) {
+        if self.monitors.any && !spec.has(flag::SKIP_MONITOR | flag::ADMIN) {
+            self.show_to_all(line(self.now.unix_us, db, "lua", args));
+        }
+    }
+
     #[cold]
     fn show(&mut self, client: u32, args: Args<'_>) {
         let Some(session) = self.clients.peek(client) else { return };
-        let line: Bytes = line(session, &self.conf.unixsocket, self.now.unix_us, args).into();
+        let from = match session.addr.starts_with('/') {
+            true => format!("unix:{}", self.conf.unixsocket),
+            false => session.addr.clone(),
+        };
+        self.show_to_all(line(self.now.unix_us, session.caller.db, &from, args));
+    }
+
+    fn show_to_all(&mut self, line: Vec<u8>) {
+        let line = Bytes::from(line);
         self.show_line(&line, false);
         let audience = &self.host.registers.audience;
         let others: Vec<usize> =
@@ -100,14 +128,14 @@ impl Shard {
     }
 }
 
+fn is_script(spec: &Spec) -> bool {
+    spec.has(flag::SKIP_MONITOR) && matches!(spec.run, Run::Above(Verb::Script(_)))
+}
+
 /// A command as monitors see it: when, where, by whom, and its words.
-fn line(session: &Session, unix_path: &str, unix_us: u64, args: Args<'_>) -> Vec<u8> {
+fn line(unix_us: u64, db: usize, from: &str, args: Args<'_>) -> Vec<u8> {
     let (seconds, us) = (unix_us / 1_000_000, unix_us % 1_000_000);
-    let from = match session.addr.starts_with('/') {
-        true => format!("unix:{unix_path}"),
-        false => session.addr.clone(),
-    };
-    let mut out = format!("+{seconds}.{us:06} [{} {from}]", session.caller.db).into_bytes();
+    let mut out = format!("+{seconds}.{us:06} [{db} {from}]").into_bytes();
     for (i, arg) in args.iter().enumerate() {
         out.push(b' ');
         quote(&mut out, if is_secret(args, i) { b"(redacted)" } else { arg });

@@ -178,6 +178,14 @@ impl Stream {
         }
     }
 
+    /// Forgets what the unit that is open has come to.
+    fn drop_unit(&mut self) {
+        if let Some(unit) = self.unit.as_mut().filter(|unit| unit.commands > 0) {
+            self.bytes.truncate(unit.multi);
+            unit.commands = 0;
+        }
+    }
+
     /// Makes room for a command of database `db`.
     fn select(&mut self, db: usize) {
         if self.db != Some(db) {
@@ -451,6 +459,14 @@ impl Shard {
                 Some(shares) => shares.iter_mut().for_each(|(_, _, stream)| stream.open()),
                 None => self.stream.open(),
             }
+        }
+    }
+
+    /// What is done in the unit that is open is told to nobody.
+    pub(super) fn drop_unit(&mut self) {
+        match &mut self.loans.shares {
+            Some(shares) => shares.iter_mut().for_each(|(_, _, stream)| stream.drop_unit()),
+            None => self.stream.drop_unit(),
         }
     }
 

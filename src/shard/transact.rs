@@ -443,7 +443,7 @@ impl Shard {
     }
 }
 
-fn discarded(why: &ErrReply) -> ErrReply {
+pub(super) fn discarded(why: &ErrReply) -> ErrReply {
     let why = String::from_utf8_lossy(why.bytes());
     ErrReply::owned(format!("EXECABORT Transaction discarded because of: {why}"))
 }

@@ -82,7 +82,7 @@ impl Shard {
         }
     }
 
-    fn read(&mut self, inputs: &mut [Input<'_>], i: usize) {
+    pub(super) fn read(&mut self, inputs: &mut [Input<'_>], i: usize) {
         let input = &inputs[i];
         if !input.bytes.is_empty() {
             self.metrics.reads.inc();
@@ -101,6 +101,7 @@ impl Shard {
             return;
         }
         session.last_ms = self.now.ms();
+        session.turn = self.turn;
         // what MULTI has queued has not been executed either
         let queued = session.multi.as_ref().map_or(0, |multi| multi.memory());
         let limit = self.conf.client_query_buffer_limit.min(MAX_REQUEST as u64) as usize;
@@ -144,7 +145,7 @@ impl Shard {
         }
         if !rest.is_empty() {
             // what ends a long request is not mixed with what follows it
-            self.run_queue(inputs);
+            self.run_early(inputs, i);
             inputs[i] = Input::new(client, rest);
             self.absorb(inputs, i);
         }
@@ -157,7 +158,7 @@ impl Shard {
         let mut pos = 0;
         while pos < buf.len() {
             if self.queue.len() >= BATCH || self.may_authenticate(client) {
-                self.run_queue(inputs);
+                self.run_early(inputs, i);
             }
             let (spans, scratch) = (self.spans.len(), self.scratch.len());
             let Some(session) = self.clients.get(client) else {
@@ -316,8 +317,22 @@ impl Shard {
         session.make_room();
     }
 
+    /// Executes the queue before inputs from `next` on are read to their ends: what their clients send meanwhile
+    /// is not heard, see [`Shard::hears`].
+    fn run_early(&mut self, inputs: &[Input<'_>], next: usize) {
+        for input in &inputs[next..] {
+            if let Some(session) = self.clients.get(input.client) {
+                session.turn = self.turn;
+            }
+        }
+        self.run_queue(inputs);
+    }
+
     /// Executes the queue.
     pub(super) fn run_queue(&mut self, inputs: &[Input<'_>]) {
+        if self.scripting.refuses {
+            return self.refuse_queue(inputs);
+        }
         self.load_rest();
         self.lap = (self.ticks.read)();
         let mut queue = std::mem::take(&mut self.queue);

@@ -93,6 +93,9 @@ impl Shard {
         if !out.is_empty() {
             self.say(client, &out);
         }
+        if matches!(verb, Verb::Script(_)) && !self.trackers.defers {
+            self.tell_pending(client);
+        }
         self.after(spec, args, started, failed, Some(client));
     }
 
@@ -240,6 +243,9 @@ impl Shard {
             self.release_if_aborted();
             out.extend_from_slice(b"+OK\r\n");
             return Ok(());
+        }
+        if !nosave && let Some(busy) = self.refusal() {
+            return Err(busy);
         }
         let save = save || (!nosave && !self.conf.save.0.is_empty());
         self.shutdown = Some(shutdown.ask(Asked { save, force, now }));

@@ -1,6 +1,7 @@
 //! What all shards of a host share and commands may read.
 
 mod audience;
+mod busy;
 mod ending;
 mod libraries;
 mod memory;
@@ -12,16 +13,18 @@ mod spikes;
 mod timing;
 
 pub use audience::{Audience, Counts, KINDS, Kind, Name};
+pub use busy::{Busy, Running};
 pub use ending::{Asked, Ending};
 pub use libraries::{Libraries, Library, Policy, names_of};
 pub use memory::Memory;
 pub use replication::{PrimaryReport, ReplicaReport, Report};
 pub use roll::Roll;
-pub use scripts::{Busy, Kill, Script, Scripts, Sha, sha_of};
+pub use scripts::{Script, Scripts, Sha, sha_of};
 pub use slow::{SlowEntry, SlowLog, is_secret, shortened};
 pub use spikes::{Series, Spikes};
 pub use timing::Timing;
 
+use crate::command::error::{Done, ErrReply};
 use crate::config::{self, Config, ConfigError, Directive, Live};
 use crate::metrics::{Counter, Metrics};
 use crate::slot::SLOTS;
@@ -200,11 +203,17 @@ impl Registers {
         self.replication[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The shards, as far as scripts keep them busy.
-    pub fn busy(&self) -> impl Iterator<Item = &Busy> {
-        self.busy.iter()
+    /// SCRIPT KILL or FUNCTION KILL: ends scripts of this kind that keep shards busy.
+    pub fn kill_scripts(&self, function: bool) -> Done {
+        busy::kill(self.busy.iter(), function)
     }
 
+    /// The function that keeps a shard busy; the error when it is a script of another kind.
+    pub fn running_function(&self) -> Result<Option<Running>, ErrReply> {
+        busy::running(self.busy.iter())
+    }
+
+    /// Whether a script keeps a shard busy.
     #[inline]
     pub fn busy_of(&self, shard: usize) -> &Busy {
         &self.busy[shard]

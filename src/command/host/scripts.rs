@@ -1,9 +1,9 @@
-//! The scripts that the shards of a host know, and those that keep a shard busy.
+//! The scripts that the shards of a host know.
 
 use crate::script::flag::COMPAT;
 use crate::util::sha1::sha1;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A script's digest, as 40 lower-case hex digits.
@@ -74,52 +74,6 @@ impl Scripts {
     }
 }
 
-/// A shard whose script runs for longer than `busy-reply-threshold`.
-#[derive(Debug, Default)]
-pub struct Busy(AtomicU8);
-
-const BUSY: u8 = 1;
-const WROTE: u8 = 1 << 1;
-const KILLED: u8 = 1 << 2;
-
-/// What becomes of an order to end a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kill {
-    Done,
-    NotBusy,
-    /// It has changed data already.
-    Unkillable,
-}
-
-impl Busy {
-    #[inline]
-    pub fn is_busy(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & BUSY != 0
-    }
-
-    /// Its shard says that it runs on, and whether it has written; true when it is to end.
-    pub fn note(&self, wrote: bool) -> bool {
-        let bits = BUSY | if wrote { WROTE } else { 0 };
-        self.0.fetch_or(bits, Ordering::AcqRel) & KILLED != 0
-    }
-
-    /// The script has ended.
-    pub fn clear(&self) {
-        self.0.store(0, Ordering::Release);
-    }
-
-    pub fn kill(&self) -> Kill {
-        let killed = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |bits| {
-            (bits & (BUSY | WROTE) == BUSY).then_some(bits | KILLED)
-        });
-        match killed {
-            Ok(_) => Kill::Done,
-            Err(bits) if bits & BUSY == 0 => Kill::NotBusy,
-            Err(_) => Kill::Unkillable,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,18 +89,5 @@ mod tests {
         let before = scripts.flushes();
         scripts.flush();
         assert!(scripts.get(&sha).is_none() && scripts.flushes() != before && scripts.size() == (0, 0));
-    }
-
-    #[test]
-    fn only_a_busy_script_that_has_not_written_is_killed() {
-        let busy = Busy::default();
-        assert_eq!(busy.kill(), Kill::NotBusy);
-        assert!(!busy.note(false) && busy.is_busy());
-        assert_eq!(busy.kill(), Kill::Done);
-        assert!(busy.note(false));
-        busy.clear();
-        assert!(!busy.is_busy() && !busy.note(true));
-        assert_eq!(busy.kill(), Kill::Unkillable);
-        assert!(!busy.note(true));
     }
 }

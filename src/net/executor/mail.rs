@@ -14,8 +14,11 @@ impl Core {
                     break;
                 };
                 any = true;
-                self.shard.mail(from, mail, clock::now());
+                self.attended(|shard, _, _| shard.mail(from, mail, clock::now()));
             }
+        }
+        if any {
+            self.send_rests();
         }
         any
     }
@@ -86,9 +89,11 @@ impl Core {
         if visit.end(makes_work, || post.has_mail(to)) {
             self.ring.wake(sibling.peer);
         }
-        for answer in self.answers.drain(..) {
-            self.shard.mail(to, answer, now);
+        let mut answers = std::mem::take(&mut self.answers);
+        for answer in answers.drain(..) {
+            self.attended(|shard, _, _| shard.mail(to, answer, now));
         }
+        self.answers = answers;
         refused.map_or(Ok(()), Err)
     }
 }

@@ -13,7 +13,7 @@ mod commands;
 use super::Shard;
 use super::pubsub::Heard;
 use crate::command::host::Name;
-use crate::command::spec::{Spec, flag};
+use crate::command::spec::{Run, Spec, Verb, flag};
 use crate::command::table;
 use crate::limits::TRACKING_TRIM_STEP;
 use crate::resp::{Args, Reply};
@@ -44,8 +44,10 @@ pub(super) struct Trackers {
     /// behind the reply. `None` is all keys.
     pending: Vec<Option<Box<[u8]>>>,
     pub(super) defers: bool,
-    /// The sibling's client whose command is executed.
+    /// The client whose command is executed, where that is a sibling's, or a script; and of a sibling's, whether
+    /// it keeps copies of what it reads.
     pub(super) author: Option<ClientRef>,
+    pub(super) keeps: bool,
 }
 
 impl Trackers {
@@ -116,9 +118,32 @@ impl Shard {
         args: Args<'_>,
         is_here: impl Fn(&Shard, Slot) -> bool,
     ) {
-        if !spec.has(flag::READONLY) || spec.has(flag::PUBSUB) {
-            return;
+        // what a script has read is remembered when it reads
+        let reads = spec.has(flag::READONLY) && !matches!(spec.run, Run::Above(Verb::Script(_)));
+        if reads && !spec.has(flag::PUBSUB) {
+            self.remember_keys(who, db, spec, args, is_here);
         }
+    }
+
+    /// A script of this client has read something: as with Redis, all keys that it was given count.
+    pub(super) fn note_script_reads(&mut self, who: ClientRef, db: usize, spec: &Spec, args: Args<'_>) {
+        self.remember_keys(who, db, spec, args, |_, _| true);
+    }
+
+    /// Whether a client of ours keeps copies of what it reads now.
+    pub(super) fn keeps_reads(&self, client: u32) -> bool {
+        let session = self.clients.peek(client);
+        session.is_some_and(|s| s.tracking.as_ref().is_some_and(|tracking| tracking.remembers()))
+    }
+
+    fn remember_keys(
+        &mut self,
+        who: ClientRef,
+        db: usize,
+        spec: &Spec,
+        args: Args<'_>,
+        is_here: impl Fn(&Shard, Slot) -> bool,
+    ) {
         for k in table::keys_of(spec, args) {
             let key = self.ks.hasher().key(args.at(k.index));
             if is_here(self, key.slot) {

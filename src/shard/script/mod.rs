@@ -6,26 +6,22 @@
 //!
 //! What scripts there are the host knows; each shard compiles those that it runs.
 
-use super::execute::visitor;
-use super::mail::Share;
-use super::{FirstKey, Shard};
+pub mod busy;
+mod run;
+
+use super::Shard;
 use crate::command::ctx::Caller;
 use crate::command::error::{Done, ErrReply, NOT_INT};
 use crate::command::host::{self, Sha, sha_of};
-use crate::command::spec::{Route, Run as Runs, Script, Spec, Verb, flag};
-use crate::command::table;
+use crate::command::spec::{Run as Runs, Script, Spec, Verb, flag};
 use crate::resp::{Args, Reply};
-use crate::script::{Code, Engine, Patience, Registered, World, flag as script_flag, script_flags};
+use crate::script::{Code, Engine, Patience, Registered, flag as script_flag, script_flags};
 use crate::session::gate;
-use crate::session::route::{self, DOWN, DOWN_FOR_WRITES, Verdict};
-use crate::session::{Door, Session};
-use crate::slot::{Slot, key_slot};
 use crate::util::num::parse_i64;
+use run::Run;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(super) const BUSY: ErrReply =
-    ErrReply::new("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.");
 const NO_FUNCTION: ErrReply = ErrReply::new("ERR Function not found");
 const BAD_KEYS: ErrReply = ErrReply::new("ERR Bad number of keys provided");
 const NO_SCRIPT: ErrReply = ErrReply::new("NOSCRIPT No matching script. Please use EVAL.");
@@ -34,24 +30,6 @@ const NEGATIVE_KEYS: ErrReply = ErrReply::new("ERR Number of keys can't be negat
 const NO_CLUSTER: ErrReply = ErrReply::new("ERR Can not run script on cluster, 'no-cluster' flag is set.");
 const WRITES_IN_RO: ErrReply =
     ErrReply::new("ERR Can not execute a script with write flag using *_ro command.");
-/// Of what stands in a reply's place when a command would let its client wait.
-const NOTHING: &[u8] = b"*-1\r\n";
-
-/// Why a command may not be called. The first five as Redis has them.
-const UNKNOWN: &str = "ERR Unknown Redis command called from script";
-const WRONG_NUMBER: &str = "ERR Wrong number of args calling Redis command from script";
-const NOT_ALLOWED: &str = "ERR This Redis command is not allowed from script";
-const READS_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
-const STALE: &str = "ERR Can not execute the command on a stale replica";
-const NOT_LOCAL: &str = "ERR Script attempted to access a non local key in a cluster node";
-const CROSS_SLOT: &str = "ERR Script attempted to access keys that do not hash to the same slot";
-const IS_DOWN: &str = "ERR Script attempted to execute a command while the cluster is down";
-const IS_DOWN_FOR_WRITES: &str =
-    "ERR Script attempted to execute a write command while the cluster is down and readonly";
-/// What has no counterpart in Redis: a snapshot, or MIGRATE, has the key, which the script did not name.
-const ON_ITS_WAY: &str =
-    "TRYAGAIN Script attempted to change an undeclared key that is being written elsewhere";
-
 /// A script that this shard has compiled.
 struct Compiled {
     script: Arc<host::Script>,
@@ -74,6 +52,10 @@ pub(super) struct Scripting {
     /// The libraries as the stream knows them, and how often they had changed then.
     told: Vec<Arc<host::Library>>,
     told_at: u64,
+    /// What clients send is refused, for a script has run for too long.
+    pub(super) refuses: bool,
+    /// The turn in which the script began that runs.
+    turn: u64,
 }
 
 impl Scripting {
@@ -105,9 +87,14 @@ impl Shard {
         args: Args<'_>,
         out: &mut Vec<u8>,
     ) -> Done {
+        self.show_script_if_monitored(client, spec, args);
+        let author = Some(self.client_ref(client));
         let Some(session) = self.clients.get(client) else { return Ok(()) };
         let caller = std::mem::take(&mut session.caller);
+        let author = std::mem::replace(&mut self.trackers.author, author);
+        let defers = std::mem::replace(&mut self.trackers.defers, true);
         let done = self.run_script((script, spec), (&caller, Some(client)), args, out);
+        (self.trackers.author, self.trackers.defers) = (author, defers);
         if let Some(session) = self.clients.get(client) {
             session.caller = caller;
         }
@@ -130,11 +117,10 @@ impl Shard {
             return Ok(());
         }
         let (callee, keys) = self.callee(script, args)?;
-        let read_only = spec.has(flag::READONLY);
-        self.may_run_script(callee.flags, read_only)?;
+        self.may_run_script(callee.flags, spec.has(flag::READONLY))?;
         let of_library = script == Script::Call;
         let engine = self.scripting.engine(of_library).take().expect("it has compiled the script");
-        let mut run = Run::new(self, caller, client, callee.flags, read_only);
+        let mut run = Run::new(self, (caller, client), &callee, (spec, of_library), args);
         run.shard.open_unit();
         let outer = std::mem::replace(&mut run.shard.in_exec, true);
         let mut reply = Reply::new(out, caller.resp3);
@@ -142,9 +128,9 @@ impl Shard {
         let how = if of_library { Engine::call } else { Engine::eval };
         let ended = how(&engine, &callee.code, &callee.name, (names, rest), &mut run, &mut reply);
         let killed = run.killed;
+        run.end();
         self.in_exec = outer;
         self.close_unit();
-        self.host.registers.busy_of(self.at.me).clear();
         if killed {
             engine.watch_again();
         }
@@ -320,249 +306,5 @@ fn key_count(args: Args<'_>, bad: ErrReply) -> Result<usize, ErrReply> {
         ..0 => Err(NEGATIVE_KEYS),
         _ if keys > args.len() as i64 - 3 => Err(TOO_MANY_KEYS),
         _ => Ok(keys as usize),
-    }
-}
-
-/// A script that runs: the shard, to it.
-struct Run<'a> {
-    shard: &'a mut Shard,
-    /// Who its commands are to say they are of.
-    caller: Caller,
-    client: Option<u32>,
-    protocol: u8,
-    read_only: bool,
-    allow_oom: bool,
-    cross_slot: bool,
-    /// More memory was used than there may be when it began.
-    out_of_memory: bool,
-    /// It has called a command that writes.
-    wrote: bool,
-    /// The slot of its keys, if they must all be in one.
-    slot: Option<Slot>,
-    /// What it changes is told.
-    told: bool,
-    /// When it began, in ticks, and after how many it counts as busy.
-    began: u64,
-    patience: u64,
-    killed: bool,
-}
-
-impl<'a> Run<'a> {
-    fn new(
-        shard: &'a mut Shard,
-        caller: &Caller,
-        client: Option<u32>,
-        flags: u8,
-        read_only: bool,
-    ) -> Run<'a> {
-        let compat = flags & script_flag::COMPAT != 0;
-        let is = |bit: u8| !compat && flags & bit != 0;
-        let own = Caller {
-            id: caller.id,
-            db: caller.db,
-            authenticated: true,
-            no_touch: caller.no_touch,
-            readonly: caller.readonly,
-            front_door: caller.front_door,
-            local: caller.local,
-            ..Caller::default()
-        };
-        let threshold = shard.conf.busy_reply_threshold as f64 * 1000.0 * shard.ticks.per_us;
-        Run {
-            caller: own,
-            client,
-            protocol: 2,
-            read_only: read_only || is(script_flag::NO_WRITES),
-            allow_oom: is(script_flag::ALLOW_OOM),
-            cross_slot: compat || is(script_flag::ALLOW_CROSS_SLOT),
-            out_of_memory: shard.conditions.out_of_memory,
-            wrote: false,
-            slot: None,
-            told: true,
-            began: (shard.ticks.read)(),
-            patience: if threshold > 0.0 { threshold as u64 } else { u64::MAX },
-            killed: false,
-            shard,
-        }
-    }
-
-    /// Why a command may not be called now.
-    fn refuses(&mut self, spec: &'static Spec) -> Option<Vec<u8>> {
-        let said = |text: &str| Some(text.as_bytes().to_vec());
-        let c = &self.shard.conditions;
-        let above = matches!(spec.run, Runs::Above(verb) if !matches!(verb, Verb::Publish(_)));
-        if spec.has(flag::NOSCRIPT) || above {
-            return said(NOT_ALLOWED);
-        }
-        if c.cut_off && !spec.has(flag::STALE) {
-            return said(STALE);
-        }
-        if self.read_only && spec.has(flag::WRITE | flag::MAY_REPLICATE) {
-            return said(READS_ONLY);
-        }
-        if spec.has(flag::WRITE) && !self.wrote {
-            let error = match c.unwritable {
-                _ if c.read_only => Some(gate::READ_ONLY),
-                Some(errno) => Some(gate::unwritable(errno)),
-                _ if c.disk_failed => Some(gate::DISK_FAILED),
-                _ if c.lonely => Some(gate::NO_REPLICAS),
-                None => None,
-            };
-            if let Some(error) = error {
-                return Some(error.bytes().to_vec());
-            }
-        }
-        if self.out_of_memory && !self.allow_oom && !self.wrote && spec.has(flag::DENYOOM) {
-            return Some(gate::OUT_OF_MEMORY.bytes().to_vec());
-        }
-        self.wrote |= spec.has(flag::WRITE);
-        None
-    }
-
-    /// Why a command's keys can't be had here.
-    fn misses(&mut self, spec: &'static Spec, args: Args<'_>) -> Option<&'static str> {
-        if self.shard.simple {
-            return None;
-        }
-        let keys = table::keys_of(spec, args);
-        let slots: Vec<Slot> = keys.iter().map(|k| key_slot(args.at(k.index))).collect();
-        let is_everything = matches!(spec.route, Route::All(_) | Route::Cursor);
-        if is_everything
-            && self.shard.at.shards > 1
-            && self.caller.front_door
-            && spec.has(flag::WRITE | flag::READONLY)
-        {
-            return Some(NOT_LOCAL);
-        }
-        let session = self.client.and_then(|client| self.shard.clients.get(client));
-        if let Some(session) = session.filter(|session| session.door == Door::Own)
-            && self.shard.at.cluster
-        {
-            session.caller.readonly = self.caller.readonly;
-            if let Some(error) = misrouted(self.shard.at, &self.shard.view, session, spec, &slots) {
-                return Some(error);
-            }
-        }
-        let has = |slot: &Slot| match &self.shard.loans.shares {
-            Some(shares) => shares.iter().any(|(_, slots, _)| slots.binary_search(slot).is_ok()),
-            None => self.shard.holds(*slot),
-        };
-        if !slots.iter().all(has) {
-            return Some(NOT_LOCAL);
-        }
-        if self.shard.at.cluster && !self.cross_slot {
-            for slot in slots {
-                if *self.slot.get_or_insert(slot) != slot {
-                    return Some(CROSS_SLOT);
-                }
-            }
-        }
-        let (db, key) = (self.caller.db, FirstKey::default());
-        let withheld = self.shard.conditions.careful && self.shard.awaits_snapshot(db, spec, args, key)
-            || self.shard.disturbs_move(spec, args);
-        withheld.then_some(ON_ITS_WAY)
-    }
-}
-
-/// What an own port says of keys that are not its node's.
-fn misrouted(
-    at: route::Place,
-    view: &crate::cluster::view::View,
-    session: &Session,
-    spec: &'static Spec,
-    slots: &[Slot],
-) -> Option<&'static str> {
-    match route::of_slots(at, view, visitor(session, spec, None), slots.iter().copied()) {
-        Verdict::Here | Verdict::Open(_) => None,
-        Verdict::Refused(error) if error == DOWN => Some(IS_DOWN),
-        Verdict::Refused(error) if error == DOWN_FOR_WRITES => Some(IS_DOWN_FOR_WRITES),
-        _ => Some(NOT_LOCAL),
-    }
-}
-
-impl Shard {
-    /// Whether a slot's keys are here, ours or a copy of another node's.
-    fn holds(&self, slot: Slot) -> bool {
-        let owner = self.view.owner_index(slot);
-        let ours = self.view.local_owner(slot) == Some(self.at.me as u16) || self.at.copies == Some(owner);
-        let imports = self.view.importing(self.at.me, slot).is_some();
-        (ours || imports) && !self.is_lent(slot)
-    }
-}
-
-impl World for Run<'_> {
-    fn call(&mut self, args: Args<'_>, out: &mut Vec<u8>) -> Result<(), Vec<u8>> {
-        let found = table::find(args);
-        let refusal = match found {
-            None => Some(UNKNOWN.as_bytes().to_vec()),
-            Some(spec) if !spec.arity_fits(args.len()) => Some(WRONG_NUMBER.as_bytes().to_vec()),
-            Some(spec) => {
-                let refusal = self.refuses(spec);
-                refusal.or_else(|| self.misses(spec, args).map(|text| text.as_bytes().to_vec()))
-            }
-        };
-        let metrics = &self.shard.metrics;
-        let spec = match (refusal, found) {
-            (None, Some(spec)) => spec,
-            (refusal, spec) => {
-                let error = refusal.unwrap_or_default();
-                metrics.error(&error);
-                if let Some(spec) = spec {
-                    metrics.command(spec.id).rejected.inc();
-                }
-                return Err(error);
-            }
-        };
-        self.caller.resp3 = self.protocol == 3;
-        if let Runs::Above(Verb::Publish(kind)) = spec.run {
-            let client = self.client.unwrap_or(u32::MAX);
-            return self.shard.publish_for(client, kind, args, out).map_err(|e| e.bytes().to_vec());
-        }
-        let telling = self.shard.fx.propagating;
-        self.shard.fx.propagating &= self.told;
-        let caller = &mut self.caller;
-        let slow = self.shard.run_for(caller, spec, args, FirstKey::default(), Share::Whole, out);
-        self.shard.fx.propagating = telling;
-        if let Some(slow) = slow {
-            self.shard.log_slow(self.shard.at.me, slow, self.client);
-        }
-        if out.is_empty() {
-            out.extend_from_slice(NOTHING);
-        }
-        Ok(())
-    }
-
-    fn protocol(&self) -> u8 {
-        self.protocol
-    }
-
-    fn set_protocol(&mut self, version: u8) {
-        self.protocol = version;
-    }
-
-    fn set_propagation(&mut self, log: bool, replicas: bool) {
-        // there is one stream for both: it leaves out what neither is to have
-        self.told = log || replicas;
-    }
-
-    fn may_call(&mut self, args: Args<'_>) -> Option<bool> {
-        // there is one user, who may do everything
-        table::find(args).map(|_| true)
-    }
-
-    fn count_error(&mut self, error: &[u8]) {
-        self.shard.metrics.error(error);
-    }
-
-    fn interrupt(&mut self) -> Option<&'static str> {
-        let elapsed = (self.shard.ticks.read)().wrapping_sub(self.began);
-        if elapsed < self.patience {
-            return None;
-        }
-        let registers = &self.shard.host.registers;
-        // who ends the host ends what has changed nothing
-        let ending = !self.wrote && registers.shutdown.asked().is_some();
-        self.killed |= registers.busy_of(self.shard.at.me).note(self.wrote) | ending;
-        self.killed.then_some("Script killed by user with SCRIPT KILL...")
     }
 }
