@@ -7,6 +7,10 @@ pub const MAX_ARGS: usize = 1024 * 1024;
 /// Most arguments and longest bulk of one command before the client has authenticated.
 pub const MAX_ARGS_UNAUTH: usize = 10;
 pub const MAX_BULK_UNAUTH: usize = 16 * 1024;
+/// Commands that users can be allowed, or not, one by one.
+pub const ACL_COMMANDS: usize = 1024;
+/// Bits of the longest password that ACL GENPASS makes up.
+pub const GENPASS_BITS: i64 = 4096;
 /// Longest inline command, and longest length line of a multibulk command.
 pub const MAX_INLINE: usize = 64 * 1024;
 /// Longest command, whatever `client-query-buffer-limit` says: places in it are counted in 32 bits.

@@ -179,6 +179,8 @@ pub struct Metrics {
     pub evicted: Counter,
     pub evicted_clients: Counter,
     pub error_replies: Counter,
+    /// What users' rules denied: commands, keys, logins, channels.
+    pub denied: [Counter; 4],
     pub forwarded: Counter,
     pub turns: Counter,
     /// Changes to the data since start.
@@ -285,7 +287,7 @@ impl Metrics {
             &self.expiry_cut_short,
         ];
         counters.iter().for_each(|c| c.set(0));
-        self.rates.iter().for_each(|c| c.set(0));
+        self.rates.iter().chain(&self.denied).for_each(|c| c.set(0));
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.per_command.iter().for_each(CommandMetrics::reset);
     }

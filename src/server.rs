@@ -3,8 +3,10 @@
 mod data;
 mod ending;
 mod plane;
+mod users;
 
 use crate::cluster::view::{Node, NodeId, UNASSIGNED, View, even_share};
+use crate::command::acl::{Register, Users};
 use crate::command::host::Host;
 use crate::command::table;
 use crate::config::{Config, Invocation, Loaded, Source, Topology, from_args, parse};
@@ -83,7 +85,9 @@ fn load(file: Option<&str>, stdin: bool, overrides: &str) -> Result<Loaded, Stri
         sources.push(Source::Stdin(&piped));
     }
     sources.push(Source::CommandLine(overrides));
-    parse(&sources, &mut net::files::include).map_err(|e| e.to_string())
+    let loaded = parse(&sources, &mut net::files::include).map_err(|e| e.to_string())?;
+    users::declared(&loaded.config)?;
+    Ok(loaded)
 }
 
 /// Which core each shard runs on.
@@ -174,6 +178,7 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     let log = Log::open(&conf.logfile, conf.loglevel).map_err(|e| format!("Can't open the log file: {e}"))?;
     // whoever has started it may look at the terminal, or for these lines in the log
     let logged = |why: &String| why.lines().for_each(|line| tracing::warn!("{line}"));
+    let users = users::load(&conf).inspect_err(logged)?;
     let (doors, unix) = bind(&conf, &ports, shards).inspect_err(logged)?;
     let doors = Arc::new(doors);
     let bus = BusPorts::bind(&conf, &ports).inspect_err(logged)?;
@@ -193,7 +198,7 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     }
     let mut rng = Rng::new(clock::seed());
     crate::value::set_hash_seed(rng.next_u64());
-    let host = Arc::new(new_host(&conf, (shards, &ports), file, doors.clone(), &mut rng));
+    let host = Arc::new(new_host(&conf, (shards, &ports), file, doors.clone(), users, &mut rng));
     let (events, inbox) = channel();
     let at_work = start_cores(&host, &cores, (doors, unix, bus), &events, &mut rng)?;
     watch_signals(events)?;
@@ -304,11 +309,13 @@ fn new_host(
     (shards, ports): (usize, &Ports),
     config_file: String,
     doors: Arc<Doors>,
+    users: Users,
     rng: &mut Rng,
 ) -> Host {
+    users::tell_of_disabled(&users);
     let id = random_id(rng);
     let (os, system_memory) = outside::machine();
-    Host {
+    let mut host = Host {
         run_id: String::from_utf8_lossy(&id).into_owned(),
         pid: std::process::id(),
         started_us: clock::now().unix_us,
@@ -320,7 +327,9 @@ fn new_host(
         os,
         system_memory,
         ..Host::new(conf.clone(), shards, table::COUNT, Box::new(Premises(doors)))
-    }
+    };
+    host.registers.users = Register::new(users);
+    host
 }
 
 fn announce(conf: &Config, cores: &[usize], ports: &Ports, views: &[Arc<View>]) {

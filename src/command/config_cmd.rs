@@ -5,6 +5,7 @@ use super::error::{Done, ErrReply, SYNTAX};
 use super::help;
 use crate::config::Caller;
 use crate::resp::Args;
+use std::convert::Infallible;
 use std::sync::atomic::Ordering::Relaxed;
 
 const HELP: &[&str] = &[
@@ -46,11 +47,24 @@ pub fn config_set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         .live
         .set(&pairs, caller, |old, new, changed| outside.configure(old, new, changed))
         .map_err(|error| ErrReply::owned(error.to_string()))?;
+    if changed.iter().any(|row| row.name == "requirepass") {
+        require(ctx);
+    }
     if !changed.is_empty() {
         ctx.fx.aside = Some(Aside::Configured);
     }
     ctx.out.ok();
     Ok(())
+}
+
+/// The default user's password is what `requirepass` says from now on.
+fn require(ctx: &Ctx<'_>) {
+    let password = ctx.host.live.snapshot().requirepass.clone();
+    let Ok(()) = ctx.host.registers.users.change(|users| {
+        users.require(password.bytes());
+        Ok::<_, Infallible>(())
+    });
+    ctx.host.live.touch();
 }
 
 /// CONFIG RESETSTAT: this shard's part of it.

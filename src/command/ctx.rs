@@ -1,5 +1,6 @@
 //! All that a command may see and touch.
 
+use super::acl::User;
 use super::blocking::Nothing;
 use super::host::Host;
 use super::rdb::Place;
@@ -13,6 +14,7 @@ use crate::util::rng::Rng;
 use crate::value::{Limits, Object, Text};
 use bytes::Bytes;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// One command's world. Fields are public so that a handler can borrow several at once.
 pub struct Ctx<'a> {
@@ -116,6 +118,10 @@ pub struct Caller {
     pub db: usize,
     pub resp3: bool,
     pub authenticated: bool,
+    /// Who it is; none of who may do anything: a primary, a log, a sibling.
+    pub user: Option<Arc<User>>,
+    /// What its command would read without naming it is not for its user (SORT's BY and GET).
+    pub confined: bool,
     /// CLIENT NO-EVICT, CLIENT NO-TOUCH, READONLY.
     pub no_evict: bool,
     pub no_touch: bool,

@@ -34,30 +34,6 @@ const FLAGS: Names = &[
     (flag::ALLOW_BUSY, "allow_busy"),
 ];
 
-const CATEGORIES: Names = &[
-    (acl::KEYSPACE, "@keyspace"),
-    (acl::READ, "@read"),
-    (acl::WRITE, "@write"),
-    (acl::SET, "@set"),
-    (acl::SORTEDSET, "@sortedset"),
-    (acl::LIST, "@list"),
-    (acl::HASH, "@hash"),
-    (acl::STRING, "@string"),
-    (acl::BITMAP, "@bitmap"),
-    (acl::HYPERLOGLOG, "@hyperloglog"),
-    (acl::GEO, "@geo"),
-    (acl::STREAM, "@stream"),
-    (acl::PUBSUB, "@pubsub"),
-    (acl::ADMIN, "@admin"),
-    (acl::FAST, "@fast"),
-    (acl::SLOW, "@slow"),
-    (acl::BLOCKING, "@blocking"),
-    (acl::DANGEROUS, "@dangerous"),
-    (acl::CONNECTION, "@connection"),
-    (acl::TRANSACTION, "@transaction"),
-    (acl::SCRIPTING, "@scripting"),
-];
-
 const KEY_FLAGS: Names = &[
     (key::RO, "RO"),
     (key::RW, "RW"),
@@ -169,7 +145,7 @@ impl<'a> Filter<'a> {
         if args.is(0, "MODULE") {
             Some(Filter::Module)
         } else if args.is(0, "ACLCAT") {
-            let named = CATEGORIES.iter().find(|(_, name)| args.is(1, &name[1..]));
+            let named = acl::CATEGORIES.iter().find(|(_, name)| args.is(1, &name[1..]));
             Some(Filter::Category(named.map_or(0, |(bit, _)| *bit)))
         } else if args.is(0, "PATTERN") {
             Some(Filter::Pattern(args.at(1)))
@@ -271,7 +247,7 @@ fn info(out: &mut Reply<'_>, spec: &Spec) {
     out.int(spec.legacy.first as i64);
     out.int(spec.legacy.last as i64);
     out.int(spec.legacy.step as i64);
-    flags(out, spec.acl, CATEGORIES);
+    flags(out, spec.acl, acl::CATEGORIES);
     out.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| out.bulk(tip.as_bytes()));
     out.set(spec.keys.len());

@@ -4,6 +4,8 @@
 //! may see and touch. One file a family; families never import each other; what two of them need
 //! stands in [`ctx`], [`collection`], [`text`], [`sampling`] and [`rdb`], or lower.
 
+pub mod acl;
+pub mod acl_cmd;
 pub mod bitmap;
 pub mod blocking;
 pub mod cluster_cmd;

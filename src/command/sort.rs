@@ -13,6 +13,10 @@ use std::ops::Range;
 const BY_IN_CLUSTER: ErrReply = ErrReply::new("ERR BY option of SORT denied in Cluster mode.");
 const GET_IN_CLUSTER: ErrReply = ErrReply::new("ERR GET option of SORT denied in Cluster mode.");
 const NOT_A_SCORE: ErrReply = ErrReply::new("ERR One or more scores can't be converted into double");
+const BY_DENIED: ErrReply =
+    ErrReply::new("ERR BY option of SORT denied due to insufficient ACL permissions.");
+const GET_DENIED: ErrReply =
+    ErrReply::new("ERR GET option of SORT denied due to insufficient ACL permissions.");
 /// Nobody can read a sibling's keys here, and to take them for missing would be wrong.
 const SPANS_SHARDS: ErrReply = ErrReply::new(
     "CROSSSLOT Keys in request belong to different shards of this host, which this command can't span",
@@ -94,12 +98,16 @@ impl<'a> Options<'a> {
                 match memchr::memchr(b'*', args.at(i)) {
                     None => o.unsorted = true,
                     Some(_) if cluster => return Err(BY_IN_CLUSTER),
+                    Some(_) if ctx.caller.confined => return Err(BY_DENIED),
                     Some(_) => {}
                 }
                 o.by = Some(Pattern::parse(args.at(i)));
             } else if args.is(i, "get") && left >= 1 {
                 if cluster {
                     return Err(GET_IN_CLUSTER);
+                }
+                if ctx.caller.confined {
+                    return Err(GET_DENIED);
                 }
                 i += 1;
                 o.get.push(Pattern::parse(args.at(i)));

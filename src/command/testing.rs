@@ -4,6 +4,7 @@ use super::ctx::{Caller, Ctx, Effects};
 use super::host::Host;
 use super::spec::Run;
 use super::table;
+pub use super::table::CATALOG;
 use crate::cluster::view::View;
 use crate::config::Config;
 use crate::resp::Reply;

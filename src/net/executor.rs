@@ -902,7 +902,7 @@ impl Core {
 fn greet(socket: &Socket, door: Door, conf: &Config, unix_path: &str, shard: &mut Shard) -> Option<u32> {
     let peer = socket.peer_addr();
     // without a password only this machine's own clients are served, as long as nobody chose addresses to bind
-    if conf.protected_mode && conf.requirepass.is_empty() && !listen::is_local(&peer) {
+    if conf.protected_mode && shard.takes_any_password() && !listen::is_local(&peer) {
         let _ = socket.send(PROTECTED);
         return None;
     }

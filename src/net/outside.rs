@@ -6,7 +6,7 @@ use crate::command::host::{Host, NewFile, OldFile, Outside};
 use crate::config::{Config, ConfigError, Directive, Topology};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -84,6 +84,11 @@ impl Outside for System {
     fn stand_still(&self, us: u64) {
         std::thread::sleep(Duration::from_micros(us));
     }
+
+    fn guess_proof(&self, out: &mut [u8]) -> Result<(), String> {
+        let read = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(out));
+        read.map_err(|e| e.to_string())
+    }
 }
 
 /// The real outside, doors included.
@@ -141,6 +146,10 @@ impl Outside for Premises {
 
     fn stand_still(&self, us: u64) {
         System.stand_still(us);
+    }
+
+    fn guess_proof(&self, out: &mut [u8]) -> Result<(), String> {
+        System.guess_proof(out)
     }
 }
 

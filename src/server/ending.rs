@@ -55,11 +55,8 @@ pub(super) fn wait(inbox: &Receiver<Event>, log: &Log, host: &Host, at_work: &At
             next_purge = now + PURGE_EVERY;
             net::heap::purge();
         }
-        let patience = if shutdown.asked().is_some() {
-            LOOK
-        } else {
-            next.saturating_duration_since(Instant::now())
-        };
+        let patience =
+            if shutdown.asked().is_some() { LOOK } else { next.saturating_duration_since(Instant::now()) };
         match inbox.recv_timeout(patience) {
             Ok(Event::Garbage(garbage)) => free(host, garbage),
             Ok(Event::Delete(files)) => delete(files),

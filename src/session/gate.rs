@@ -7,7 +7,7 @@ use crate::command::spec::{Run, Spec, Verb, flag};
 /// What the gate asks besides the session. Kept up to date by the shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Conditions {
-    /// A password is required of the default user.
+    /// The default user needs a password, or is off: who has not logged in may do nothing.
     pub auth_required: bool,
     /// Logs are being read.
     pub loading: bool,
@@ -65,6 +65,15 @@ pub fn may_run(c: &Conditions, spec: &Spec) -> Result<(), ErrReply> {
     Ok(())
 }
 
+/// Whether a client must log in first.
+#[inline]
+pub fn authenticated(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrReply> {
+    match c.auth_required && !session.caller.authenticated && !spec.has(flag::NO_AUTH) {
+        true => Err(NO_AUTH),
+        false => Ok(()),
+    }
+}
+
 const NO_KEYSPACE: ErrReply = ErrReply::new("ERR Replica can't interact with the keyspace");
 
 /// What a client may do that listens only, or monitors. To be asked before [`admit`].
@@ -99,9 +108,7 @@ pub fn admit(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrRe
 /// There are conditions under which some commands are refused.
 #[inline(never)]
 fn look_closer(c: &Conditions, session: &Session, spec: &Spec) -> Result<(), ErrReply> {
-    if c.auth_required && !session.caller.authenticated && !spec.has(flag::NO_AUTH) {
-        return Err(NO_AUTH);
-    }
+    authenticated(c, session, spec)?;
     if c.out_of_memory && spec.has(flag::DENYOOM) {
         return Err(OUT_OF_MEMORY);
     }

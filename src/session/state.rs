@@ -2,6 +2,7 @@
 
 use super::blocked::Blocked;
 use super::{Multi, Pipeline, Subscriptions, Tracking};
+use crate::command::acl::User;
 use crate::command::ctx::Caller;
 use crate::command::spec::Spec;
 use crate::limits::{
@@ -10,6 +11,7 @@ use crate::limits::{
 };
 use crate::resp::parse::Parser;
 use crate::slot::Slot;
+use std::sync::Arc;
 
 /// Which kind of port a client came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +38,8 @@ pub enum Mode {
     /// They run.
     #[default]
     Plain,
-    /// They are looked at first: it is in MULTI, or in a mode in which not all are allowed, or what they read is
-    /// to be remembered.
+    /// They are looked at first: it is in MULTI, or in a mode in which not all are allowed, or its user may not
+    /// do everything, or what they read is to be remembered.
     Apart,
     /// They are not executed: it is closed when all output is sent.
     Closing,
@@ -206,13 +208,21 @@ impl Session {
         self.caller.subscribed && !self.caller.resp3
     }
 
-    /// To be called when MULTI, what it listens to or its protocol has changed.
+    /// It is this user from now on.
+    pub fn become_user(&mut self, user: Arc<User>) {
+        self.caller.user = Some(user);
+        self.caller.confined = false;
+        self.settle_mode();
+    }
+
+    /// To be called when MULTI, what it listens to, its user or its protocol has changed.
     pub fn settle_mode(&mut self) {
         self.subs.take_if(|subs| subs.is_empty());
         self.caller.subscribed = self.subs.is_some();
         if !self.is_closing() {
             let reads = self.tracking.as_ref().is_some_and(|tracking| !tracking.broadcast);
-            let apart = self.multi.is_some() || self.monitor || reads || self.is_listening_only();
+            let denied = self.caller.user.as_ref().is_some_and(|user| !user.is_unrestricted());
+            let apart = denied || self.multi.is_some() || self.monitor || reads || self.is_listening_only();
             self.mode = if apart { Mode::Apart } else { Mode::Plain };
         }
     }

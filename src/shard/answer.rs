@@ -98,6 +98,7 @@ impl Shard {
                     caller.resp3 = f.resp3;
                     caller.no_touch = f.no_touch;
                     caller.local = f.local;
+                    caller.confined = f.confined;
                     let key = first_key_of(f);
                     let Ticket { client, generation, .. } = f.ticket;
                     let who = ClientRef { shard: standing.from as u16, client, generation, round: 0 };

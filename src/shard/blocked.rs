@@ -317,8 +317,7 @@ impl Shard {
     fn first_waiter(&mut self, Watched { db, slot, key }: &Watched) -> Option<Waiter> {
         let hash = self.ks.hasher().hash(key);
         // what came past its time is gone, for replicas as well
-        let found =
-            self.ks.db_mut(*db).find(&Key { bytes: key, slot: *slot, hash }, Look::Peek, &self.clock);
+        let found = self.ks.db_mut(*db).find(&Key { bytes: key, slot: *slot, hash }, Look::Peek, &self.clock);
         let group = found.map_or("", |found| group_of(found.value()));
         let fits = |w: &&Waiter| {
             let spec = table::by_id(w.spec);

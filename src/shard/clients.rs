@@ -83,11 +83,12 @@ impl Shard {
             id,
             front_door: door == Door::Front,
             authenticated: !self.conditions.auth_required,
+            user: Some(self.users.the_default().clone()),
             local: is_local(&local_ip),
             local_ip,
             ..Caller::default()
         };
-        clients.places[number as usize] = Some(Box::new(Session {
+        let mut session = Session {
             generation: clients.opened as u32,
             addr,
             local_addr,
@@ -95,7 +96,9 @@ impl Shard {
             created_ms: now.ms(),
             last_ms: now.ms(),
             ..Session::new(caller, door)
-        }));
+        };
+        session.settle_mode();
+        clients.places[number as usize] = Some(Box::new(session));
         self.metrics.connections.inc();
         self.metrics.clients.set(clients.count as u64);
         Ok(number)

@@ -2,6 +2,7 @@
 
 use super::mail::Onward;
 use super::{FirstKey, Queued, Shard, What, loan};
+use crate::command::acl::Context;
 use crate::command::ctx::{Ctx, Event, class};
 use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Run, Spec, flag};
@@ -75,13 +76,22 @@ impl Shard {
         if session.multi.is_some() {
             self.admit_queued(client, spec, args, key, bytes);
         } else {
-            match gate::admit_listener(&self.conditions, session, spec) {
+            match self.admit_closely(client, spec, args) {
                 Ok(()) => self.admit(client, spec, args, key, bytes),
                 Err(error) => self.reject(client, spec, &error),
             }
         }
         let ran = self.metrics.command(spec.id).rejected.get() == refused;
         self.note_read(client, spec, args, ran);
+    }
+
+    /// Whether it may run, for a client of whom more is to be asked than of others.
+    fn admit_closely(&mut self, client: u32, spec: &'static Spec, args: Args<'_>) -> Done {
+        let session = self.clients.peek(client).expect("the caller looked it up");
+        gate::authenticated(&self.conditions, session, spec)?;
+        self.permit(client, spec, args, Context::Toplevel)?;
+        let session = self.clients.peek(client).expect("the caller looked it up");
+        gate::admit_listener(&self.conditions, session, spec)
     }
 
     /// Holds a client's command, sent as `bytes`, until CLIENT PAUSE is over.

@@ -37,7 +37,8 @@ impl Forward {
 /// How long a command would be, sent as an array of bulk strings.
 pub(super) fn sent_bytes<'a>(args: impl Iterator<Item = &'a [u8]>) -> usize {
     let line = |n: usize| 4 + n.max(1).ilog10() as usize;
-    let (words, bytes) = args.fold((0, 0), |(n, bytes), arg| (n + 1, bytes + line(arg.len()) + arg.len() + 2));
+    let (words, bytes) =
+        args.fold((0, 0), |(n, bytes), arg| (n + 1, bytes + line(arg.len()) + arg.len() + 2));
     line(words) + bytes
 }
 
@@ -133,6 +134,7 @@ impl Shard {
             tracks: session.tracking.as_ref().is_some_and(|tracking| tracking.remembers()),
             asking: false,
             local: session.caller.local,
+            confined: session.caller.confined,
             share,
             args: 0,
             key_arg: 0,
@@ -341,7 +343,12 @@ impl Shard {
         }
         let arg = spec.legacy.first as usize;
         let key = self.ks.hasher().key(args[arg]);
-        FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash, bytes: sent_bytes(args.iter().copied()) as u32 }
+        FirstKey {
+            arg: arg as u32,
+            slot: key.slot,
+            hash: key.hash,
+            bytes: sent_bytes(args.iter().copied()) as u32,
+        }
     }
 
     /// Executes our own part of a scattered command.

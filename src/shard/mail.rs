@@ -139,6 +139,8 @@ pub struct Forward {
     pub asking: bool,
     /// The client is on this machine.
     pub local: bool,
+    /// Its user may not read every key.
+    pub confined: bool,
     pub share: Share,
     pub args: u32,
     /// The first key: which argument, its slot and its hash (seeds are the host's). 0 without a key.

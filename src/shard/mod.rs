@@ -12,6 +12,7 @@
 //! - `blocked` serves clients that wait for a key.
 //! - `pubsub` is who listens to channels, and what they hear; `events` what they hear of keys; `monitor` shows
 //!   commands; `tracking` tells clients when what they have read has changed.
+//! - `acl` is who clients are, and what they may do.
 //! - `transact` is MULTI, EXEC and WATCH; `script` runs what is written in Lua.
 //! - `answer` executes siblings' commands, or puts them off; `bounce` is about those that go back.
 //! - [`moving`]: MIGRATE, keys that leave for another host while the shard goes on; `reading`: RESTORE of a
@@ -27,6 +28,7 @@
 //! - [`snapshot`] makes points in time of the keyspace, and saves them.
 //! - `cron` is what time alone makes happen: expiry, timeouts; `pressure` is what memory does.
 
+mod acl;
 mod answer;
 mod balance;
 mod blocked;
@@ -72,6 +74,7 @@ pub use turn::Input;
 
 use crate::cluster::balance::Balancer;
 use crate::cluster::view::View;
+use crate::command::acl::Users;
 use crate::command::ctx::Effects;
 use crate::command::host::Host;
 use crate::command::spec::Spec;
@@ -167,6 +170,7 @@ pub struct Shard {
     host: Arc<Host>,
     metrics: Arc<Metrics>,
     conf: Arc<Config>,
+    users: Arc<Users>,
     generation: u64,
     view: Arc<View>,
     ks: Box<Keyspace>,
@@ -259,6 +263,7 @@ impl Shard {
             metrics: host.metrics[me].clone(),
             generation: host.live.generation(),
             conf,
+            users: host.registers.users.snapshot(),
             view,
             ks: Keyspace::new(databases, hasher, seed),
             rng: Rng::new(seed ^ 0x5348_4f41_4c00 ^ me as u64),
@@ -361,11 +366,11 @@ impl Shard {
 
     /// Derives from the configuration what every command asks.
     fn configure(&mut self) {
+        self.take_up_users(None);
         let conf = &self.conf;
         self.clock.lfu = cron::policy(conf).lfu();
         self.clock.lfu_log_factor = conf.lfu_log_factor;
         self.clock.lfu_decay_time = conf.lfu_decay_time;
-        self.conditions.auth_required = !conf.requirepass.is_empty();
         let lazy = LazyFree {
             expire: conf.lazyfree_lazy_expire,
             evict: conf.lazyfree_lazy_eviction,

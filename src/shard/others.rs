@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::fanout::sent_bytes;
+use crate::command::acl::Users;
 use crate::command::ctx::Caller;
 use crate::command::error::{Done, ErrReply, NOT_INT, SYNTAX, subcommand_syntax};
 use crate::command::host::Kind as Listens;
@@ -12,8 +13,8 @@ use crate::session::{Hold, Session, Tracking};
 use crate::util::num::parse_i64;
 use std::io::Write;
 
-/// All clients run as this user.
-const USER: &str = "default";
+/// What is shown of who may do anything.
+const NOBODY: &[u8] = b"(superuser)";
 
 impl Shard {
     /// This shard's part of a verb that every shard takes part in.
@@ -81,7 +82,7 @@ impl Shard {
         let filter = if old_form {
             Filter { addr: Some(args.at(2)), skip_me: false, ..Filter::default() }
         } else {
-            Filter::parse(args.from(2))?
+            Filter::parse(args.from(2), &self.users)?
         };
         let now = self.now.ms();
         let doomed: Vec<u32> =
@@ -144,7 +145,8 @@ impl Shard {
 
     /// Counts the clients anew that are held until some time.
     pub(super) fn note_paused(&self) {
-        let paused = self.clients.iter().filter(|(_, session)| matches!(session.hold, Hold::Until(_))).count();
+        let paused =
+            self.clients.iter().filter(|(_, session)| matches!(session.hold, Hold::Until(_))).count();
         self.metrics.paused.set(paused as u64);
     }
 
@@ -163,9 +165,15 @@ impl Shard {
         Ok(())
     }
 
-    /// A client's line in CLIENT LIST; of who asks with the sizes of what it has asked. Replies are kept in one buffer here, so what Redis tells of its
-    /// fixed one (`rbs`, `rbp`, `obl`) is of that one, and `oll` counts the replies that siblings owe.
-    fn describe(&self, (client, s): (u32, &Session), now_ms: u64, (argv, sent): (usize, usize), out: &mut Vec<u8>) {
+    /// A client's line in CLIENT LIST; of who asks with the sizes of what it has asked. Replies are kept in one
+    /// buffer here, so what Redis tells of its fixed one (`rbs`, `rbp`, `obl`) is of that one, and `oll` counts the replies that siblings owe.
+    pub(super) fn describe(
+        &self,
+        (client, s): (u32, &Session),
+        now_ms: u64,
+        (argv, sent): (usize, usize),
+        out: &mut Vec<u8>,
+    ) {
         let caller = &s.caller;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut flags = String::new();
@@ -197,7 +205,7 @@ impl Shard {
             out,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} \
              multi={} qbuf={unread} qbuf-free={spare} argv-mem={argv} multi-mem={} rbs={} rbp={} obl={} oll={} \
-             omem={} tot-mem={} events={events} cmd={} user={USER} redir={} resp={} lib-name={} lib-ver={}",
+             omem={} tot-mem={} events={events} cmd={} user={} redir={} resp={} lib-name={} lib-ver={}",
             caller.id,
             s.addr,
             s.local_addr,
@@ -218,6 +226,7 @@ impl Shard {
             s.output() - s.out.len().min(REPLY_BUFFER),
             s.memory() + argv,
             s.last.map_or("NULL", |spec| spec.name),
+            text(caller.user.as_deref().map_or(NOBODY, |user| &user.name)),
             s.tracking.as_ref().map_or(-1, |tracking| tracking.redirect as i64),
             if caller.resp3 { 3 } else { 2 },
             text(&caller.lib_name),
@@ -265,6 +274,8 @@ struct Filter<'a> {
     kind: Option<Kind>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
+    /// The user's id.
+    user: Option<u64>,
     /// Seconds that the connection has lasted at least.
     max_age: Option<u64>,
     skip_me: bool,
@@ -272,12 +283,12 @@ struct Filter<'a> {
 
 impl Default for Filter<'_> {
     fn default() -> Self {
-        Filter { id: None, kind: None, addr: None, laddr: None, max_age: None, skip_me: true }
+        Filter { id: None, kind: None, addr: None, laddr: None, user: None, max_age: None, skip_me: true }
     }
 }
 
 impl<'a> Filter<'a> {
-    fn parse(args: Args<'a>) -> Result<Filter<'a>, ErrReply> {
+    fn parse(args: Args<'a>, users: &Users) -> Result<Filter<'a>, ErrReply> {
         let mut filter = Filter::default();
         for i in (0..args.len()).step_by(2) {
             let value = args.get(i + 1).ok_or(SYNTAX)?;
@@ -289,10 +300,9 @@ impl<'a> Filter<'a> {
                 b"type" => filter.kind = Some(Kind::parse(value)?),
                 b"addr" => filter.addr = Some(value),
                 b"laddr" => filter.laddr = Some(value),
-                b"user" if value == USER.as_bytes() => {}
                 b"user" => {
-                    let name = String::from_utf8_lossy(value);
-                    return Err(ErrReply::owned(format!("ERR No such user '{name}'")));
+                    let unknown = || ErrReply::quoting([b"ERR No such user '", value, b"'"].concat());
+                    filter.user = Some(users.get(value).ok_or_else(unknown)?.id);
                 }
                 b"maxage" => {
                     let age = parse_i64(value)
@@ -310,7 +320,8 @@ impl<'a> Filter<'a> {
 
     /// Whether it takes the connection to the primary, which is none of a client here.
     fn is_of_primaries(&self) -> bool {
-        let any = self.addr.is_none() && self.laddr.is_none() && self.id.is_none() && self.max_age.is_none();
+        let any = self.addr.is_none() && self.laddr.is_none() && self.id.is_none();
+        let any = any && self.user.is_none() && self.max_age.is_none();
         self.kind == Some(Kind::Master) && any
     }
 
@@ -319,6 +330,7 @@ impl<'a> Filter<'a> {
             && self.laddr.is_none_or(|a| a == s.local_addr.as_bytes())
             && self.kind.is_none_or(|k| k == Kind::of(s))
             && self.id.is_none_or(|id| id == s.caller.id)
+            && self.user.is_none_or(|id| s.caller.user.as_ref().is_some_and(|user| user.id == id))
             && self.max_age.is_none_or(|age| now_ms.saturating_sub(s.created_ms) / 1000 >= age)
             && !(self.skip_me && s.caller.id == caller.id)
             && !s.is_closing()
@@ -326,6 +338,6 @@ impl<'a> Filter<'a> {
 }
 
 /// Bytes of a command's words, and of the command as it was sent.
-fn sizes(args: Args<'_>) -> (usize, usize) {
+pub(super) fn sizes(args: Args<'_>) -> (usize, usize) {
     (args.iter().map(<[u8]>::len).sum(), sent_bytes(args.iter()))
 }

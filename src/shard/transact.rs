@@ -12,6 +12,7 @@ use super::execute::{channels_of, visitor};
 use super::loan::{Wanted, needs_everything};
 use super::mail::Mail;
 use super::{FirstKey, Shard};
+use crate::command::acl::Context;
 use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Run, Spec, Verb, flag};
 use crate::command::table;
@@ -47,11 +48,14 @@ impl Shard {
         let verb = if let Run::Above(verb) = spec.run { Some(verb) } else { None };
         let session = self.clients.get(client).expect("the caller looked it up");
         let before = session.last.replace(spec);
-        if self.conditions.auth_required && !session.caller.authenticated && !spec.has(flag::NO_AUTH) {
-            return self.reject(client, spec, &gate::NO_AUTH);
+        if let Err(error) = gate::authenticated(&self.conditions, session, spec) {
+            return self.reject(client, spec, &error);
         }
         if spec.has(flag::NO_MULTI) || verb == Some(Verb::Migrate) {
             return self.reject(client, spec, &NO_MULTI);
+        }
+        if let Err(error) = self.permit(client, spec, args, Context::Queueing) {
+            return self.reject(client, spec, &error);
         }
         if verb == Some(Verb::Exec) {
             return self.admit_exec(client, spec, args, (bytes, before));
@@ -306,6 +310,10 @@ impl Shard {
 
     fn exec_one(&mut self, client: u32, Waiting { spec, args, key, bytes }: &Waiting) {
         let (args, (arg, slot, hash)) = (args.as_args(), *key);
+        // its user's rules may be others than when it was queued
+        if let Err(error) = self.permit(client, spec, args, Context::Exec) {
+            return self.say_error(client, &error);
+        }
         let everywhere = matches!((spec.run, spec.route), (Run::Above(_), Route::All(_)));
         if everywhere && self.route_all(client) == Verdict::Crossing {
             return self.cross(client, spec, args);

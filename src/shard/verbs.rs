@@ -11,7 +11,6 @@ use crate::resp::{Args, Reply};
 use crate::session::{Hold, ReplyMode, Session};
 use crate::util::num::parse_i64;
 
-const WRONG_PASS: ErrReply = ErrReply::new("WRONGPASS invalid username-password pair or user is disabled.");
 const NO_PASSWORD_SET: ErrReply = ErrReply::new(
     "ERR AUTH <password> called without any password configured for the default user. Are you sure \
      your configuration is correct?",
@@ -113,7 +112,7 @@ impl Shard {
         while i < args.len() {
             let more = args.len() - 1 - i;
             if args.is(i, "AUTH") && more >= 2 {
-                self.authenticate(client, args.at(i + 1), args.at(i + 2))?;
+                self.authenticate(client, args, args.at(i + 1), args.at(i + 2))?;
                 i += 3;
             } else if args.is(i, "SETNAME") && more >= 1 {
                 if !is_word(args.at(i + 1)) {
@@ -158,28 +157,18 @@ impl Shard {
     /// AUTH [user] password
     fn auth(&mut self, client: u32, args: Args<'_>, out: &mut Vec<u8>) -> Done {
         match args.len() {
-            2 if self.conf.requirepass.is_empty() => return Err(NO_PASSWORD_SET),
-            2 => self.authenticate(client, b"default", args.at(1))?,
-            3 => self.authenticate(client, args.at(1), args.at(2))?,
+            2 if self.users.the_default().takes_any_password() => return Err(NO_PASSWORD_SET),
+            2 => self.authenticate(client, args, b"default", args.at(1))?,
+            3 => self.authenticate(client, args, args.at(1), args.at(2))?,
             _ => return Err(SYNTAX),
         }
         out.extend_from_slice(b"+OK\r\n");
         Ok(())
     }
 
-    /// There is the default user; without `requirepass` it takes any password.
-    fn authenticate(&mut self, client: u32, user: &[u8], password: &[u8]) -> Done {
-        let wanted = &self.conf.requirepass;
-        if user != b"default" || !(wanted.is_empty() || same_secret(wanted.bytes(), password)) {
-            return Err(WRONG_PASS);
-        }
-        self.session(client).caller.authenticated = true;
-        Ok(())
-    }
-
     /// RESET: the connection as it was when it was new.
     fn reset(&mut self, client: u32, out: &mut Vec<u8>) -> Done {
-        let authenticated = !self.conditions.auth_required;
+        let (authenticated, user) = (!self.conditions.auth_required, self.users.the_default().clone());
         self.discard_multi(client);
         self.stop_listening_at_all(client);
         self.stop_monitoring(client);
@@ -195,7 +184,7 @@ impl Shard {
         caller.name.clear();
         caller.readonly = false;
         caller.no_touch = false;
-        session.settle_mode();
+        session.become_user(user);
         out.extend_from_slice(b"+RESET\r\n");
         Ok(())
     }
@@ -313,6 +302,7 @@ impl Shard {
                 self.clock.now_ms = self.now.ms();
             }
             Aside::Configured => {
+                self.take_up_users(client);
                 self.reconfigure();
                 self.tell_of_log();
             }
@@ -322,9 +312,4 @@ impl Shard {
             }
         }
     }
-}
-
-/// Takes as long for any password of one length.
-fn same_secret(wanted: &[u8], given: &[u8]) -> bool {
-    wanted.len() == given.len() && wanted.iter().zip(given).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }

@@ -7,4 +7,5 @@ pub mod num;
 pub mod proof;
 pub mod rng;
 pub mod sha1;
+pub mod sha256;
 pub mod size;

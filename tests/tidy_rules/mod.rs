@@ -22,6 +22,7 @@ pub const COMMAND_SHARED: &[&str] = &[
     "mod",
     "ctx",
     "spec",
+    "acl",
     "error",
     "host",
     "help",

@@ -24,6 +24,8 @@ pub use slow::{SlowEntry, SlowLog, is_secret, shortened};
 pub use spikes::{Series, Spikes};
 pub use timing::Timing;
 
+use super::acl::{Register, Users};
+use super::table;
 use crate::command::error::{Done, ErrReply};
 use crate::config::{self, Config, ConfigError, Directive, Live};
 use crate::metrics::{Counter, Metrics};
@@ -109,6 +111,9 @@ pub trait Outside: Send + Sync {
 
     /// The core that calls stands still for so many microseconds.
     fn stand_still(&self, us: u64);
+
+    /// Fills it with bytes that nobody can guess.
+    fn guess_proof(&self, out: &mut [u8]) -> Result<(), String>;
 }
 
 /// A file's size, and the file from its beginning.
@@ -162,6 +167,8 @@ pub struct Registers {
     pub libraries: Libraries,
     /// One a shard.
     busy: Vec<Busy>,
+    /// Who may do what.
+    pub users: Register,
     /// One a slot, from when the first is asked for.
     slot_rates: OnceLock<Box<[SlotRate]>>,
 }
@@ -236,7 +243,8 @@ impl Host {
     /// CONFIG REWRITE; `all` directives, those too that are as they would be without a line.
     pub fn rewrite_config(&self, conf: &Config, all: bool) -> Result<(), String> {
         let original = self.outside.read(&self.config_file)?;
-        self.outside.write(&self.config_file, &config::rewrite(&original, conf, &[], all))
+        let users = self.registers.users.snapshot().lines(&table::CATALOG);
+        self.outside.write(&self.config_file, &config::rewrite(&original, conf, &users, all))
     }
 
     /// The shards that a client sees as its server: all of them, or, on an own port, that one.
@@ -278,6 +286,8 @@ impl Host {
     /// A standalone host of this many shards and rows of the command table that knows nothing yet of its process and machine.
     pub fn new(config: Config, shards: usize, commands: usize, outside: Box<dyn Outside>) -> Host {
         let metrics = || Arc::new(Metrics::new(commands));
+        let mut users = Users::default();
+        users.require(config.requirepass.bytes());
         Host {
             live: Arc::new(Live::new(config)),
             metrics: (0..shards).map(|_| metrics()).collect(),
@@ -294,7 +304,7 @@ impl Host {
             os: "Linux 6.18 x86_64".into(),
             system_memory: 1 << 34,
             outside,
-            registers: Registers::new(shards),
+            registers: Registers { users: Register::new(users), ..Registers::new(shards) },
         }
     }
 
@@ -363,6 +373,11 @@ impl Outside for Files {
 
     fn stand_still(&self, us: u64) {
         self.1.lock().unwrap().push(us);
+    }
+
+    fn guess_proof(&self, out: &mut [u8]) -> Result<(), String> {
+        out.fill(0x5a);
+        Ok(())
     }
 }
 

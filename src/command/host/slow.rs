@@ -75,6 +75,9 @@ pub fn is_secret(args: Args<'_>, i: usize) -> bool {
     if args.is(0, "AUTH") {
         return i > 0 && args.len() <= 3;
     }
+    if args.is(0, "ACL") {
+        return i > 1 && args.is(1, "SETUSER");
+    }
     if args.is(0, "HELLO") {
         return (i >= 3 && args.is(i - 1, "AUTH")) || (i >= 4 && args.is(i - 2, "AUTH"));
     }
@@ -108,6 +111,7 @@ mod tests {
         assert_eq!(hello[3..], ["(redacted)", "(redacted)", "SETNAME", "me"]);
         let migrate = shown(&["migrate", "h", "1", "", "0", "9", "COPY", "AUTH2", "u", "p", "KEYS", "k"]);
         assert_eq!(migrate[7..], ["AUTH2", "(redacted)", "(redacted)", "KEYS", "k"]);
+        assert_eq!(shown(&["acl", "SetUser", "u", ">p"])[2..], ["(redacted)", "(redacted)"]);
         let set = shown(&["CONFIG", "SET", "maxmemory", "1", "RequirePass", "s"]);
         assert_eq!(set[2..], ["maxmemory", "1", "RequirePass", "(redacted)"]);
     }

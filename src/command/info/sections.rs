@@ -4,6 +4,7 @@
 //! which is how it is here.
 
 use super::figures::Figures;
+use crate::command::acl::Reason;
 use crate::command::ctx::Ctx;
 use crate::command::host::{COMPATIBLE_VERSION, Kind, ReplicaReport, Timing, VERSION};
 use crate::command::table;
@@ -288,6 +289,9 @@ pub fn stats(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put("total_writes_processed", f.sum(|m| &m.writes));
     out.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     out.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
+    for reason in [Reason::Auth, Reason::Command, Reason::Key, Reason::Channel] {
+        out.put(reason.counted(), f.sum(|m| &m.denied[reason as usize]));
+    }
     out.put("total_commands_forwarded", f.sum(|m| &m.forwarded));
 }
 

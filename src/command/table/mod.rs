@@ -4,6 +4,7 @@
 //! index is built by the compiler: an open-addressed table over the folded first and last eight
 //! letters of a name, one comparison a probe.
 
+mod acl;
 mod bitmap;
 mod cluster;
 mod connection;
@@ -26,13 +27,15 @@ mod tests;
 mod transactions;
 mod zset;
 
+use super::acl::Catalog;
 use super::error::{self, ErrReply};
 use super::spec::Spec;
+use crate::limits::ACL_COMMANDS;
 use crate::resp::Args;
 pub use extract::{KeyAt, Keys, first_key_index, has_keys, keys_of};
 use extract::{legacy_range, movable};
 
-const GROUPS: [&[Spec]; 17] = [
+const GROUPS: [&[Spec]; 18] = [
     string::ROWS,
     keys::ROWS,
     list::ROWS,
@@ -47,6 +50,7 @@ const GROUPS: [&[Spec]; 17] = [
     transactions::ROWS,
     pubsub::ROWS,
     server::ROWS,
+    acl::ROWS,
     cluster::ROWS,
     replication::ROWS,
     scripting::ROWS,
@@ -135,6 +139,10 @@ pub fn by_id(id: u16) -> &'static Spec {
     let id = id as usize;
     if id < COMMANDS { &TABLE[id] } else { &SUBS[id - COMMANDS] }
 }
+
+/// The commands as ACL rules name them.
+pub static CATALOG: Catalog = Catalog { commands: &TABLE, find: lookup_full };
+const _: () = assert!(COUNT < ACL_COMMANDS, "each command has its bit, and the last one is none's");
 
 /// One entry of the index; a length of 0 marks an empty one.
 #[derive(Clone, Copy)]
