@@ -314,13 +314,14 @@ fn the_configuration_declares_users_and_keeps_them() {
     child.kill().unwrap();
     child.wait().unwrap();
 
+    let number = port.to_string();
     for (args, why) in [
         (&["--user", "foo", "--user", "foo"][..], "Duplicate user"),
         (&["--user", "foo", "wrong"], "Error in user declaration 'wrong': Syntax error"),
         (&["--user", "foo", "on", "--aclfile", "x"], "but not both"),
         (&["--aclfile", "nosuch"], "Error loading ACLs, opening file 'nosuch': No such file or directory"),
     ] {
-        let args = [&["--port", &port.to_string(), "--dir", &dir], args].concat();
+        let args = [&["--port", &number, "--dir", &dir], args].concat();
         let mut child = run(&args);
         assert_eq!(child.wait().unwrap().code(), Some(1), "{args:?}");
         assert!(server.log().contains(why), "{args:?}: {}", server.log());

@@ -5,13 +5,14 @@
 //! goes anywhere; [`Shard::permit`] is the only place. What a primary, a log or a sibling sends has no user.
 
 use super::Shard;
+use super::loan::needs_everything;
 use super::others::sizes;
 use crate::command::acl::log::Entry;
 use crate::command::acl::{Context, Reason, User};
 use crate::command::acl_cmd::{self, Denied};
 use crate::command::error::{Done, ErrReply};
 use crate::command::host::Kind;
-use crate::command::spec::{Spec, flag};
+use crate::command::spec::Spec;
 use crate::resp::Args;
 use crate::session::Session;
 use std::sync::Arc;
@@ -76,8 +77,8 @@ impl Shard {
         }
         match acl_cmd::may(&user, spec, args) {
             Ok(()) => {
-                session.caller.confined =
-                    spec.has(flag::TOUCHES_ARBITRARY_KEYS) && !acl_cmd::reads_everything(&user, spec, args);
+                let unnamed = needs_everything(spec, args);
+                session.caller.confined = unnamed && !acl_cmd::reads_everything(&user, spec, args);
                 Ok(())
             }
             Err(Denied { reason, index }) => {
