@@ -7,7 +7,7 @@ mod users;
 
 use crate::cluster::view::{Node, NodeId, UNASSIGNED, View, even_share};
 use crate::command::acl::{Register, Users};
-use crate::command::host::Host;
+use crate::command::host::{Host, Renames};
 use crate::command::table;
 use crate::config::{Config, Invocation, Loaded, Source, Topology, from_args, parse};
 use crate::limits;
@@ -87,7 +87,13 @@ fn load(file: Option<&str>, stdin: bool, overrides: &str) -> Result<Loaded, Stri
     sources.push(Source::CommandLine(overrides));
     let loaded = parse(&sources, &mut net::files::include).map_err(|e| e.to_string())?;
     users::declared(&loaded.config)?;
+    renames(&loaded.config)?;
     Ok(loaded)
+}
+
+/// What `rename-command` lines come to.
+fn renames(conf: &Config) -> Result<Renames, String> {
+    Renames::new(&conf.renames, &table::CATALOG).map_err(|e| e.to_string())
 }
 
 /// Which core each shard runs on.
@@ -179,6 +185,7 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     // whoever has started it may look at the terminal, or for these lines in the log
     let logged = |why: &String| why.lines().for_each(|line| tracing::warn!("{line}"));
     let users = users::load(&conf).inspect_err(logged)?;
+    let renames = renames(&conf).inspect_err(logged)?;
     let (doors, unix) = bind(&conf, &ports, shards).inspect_err(logged)?;
     let doors = Arc::new(doors);
     let bus = BusPorts::bind(&conf, &ports).inspect_err(logged)?;
@@ -198,7 +205,7 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     }
     let mut rng = Rng::new(clock::seed());
     crate::value::set_hash_seed(rng.next_u64());
-    let host = Arc::new(new_host(&conf, (shards, &ports), file, doors.clone(), users, &mut rng));
+    let host = Arc::new(new_host(&conf, (shards, &ports), file, doors.clone(), (users, renames), &mut rng));
     let (events, inbox) = channel();
     let at_work = start_cores(&host, &cores, (doors, unix, bus), &events, &mut rng)?;
     watch_signals(events)?;
@@ -309,7 +316,7 @@ fn new_host(
     (shards, ports): (usize, &Ports),
     config_file: String,
     doors: Arc<Doors>,
-    users: Users,
+    (users, renames): (Users, Renames),
     rng: &mut Rng,
 ) -> Host {
     users::tell_of_disabled(&users);
@@ -326,6 +333,7 @@ fn new_host(
         ticks_per_us: clock::ticks().per_us,
         os,
         system_memory,
+        renames,
         ..Host::new(conf.clone(), shards, table::COUNT, Box::new(Premises(doors)))
     };
     host.registers.users = Register::new(users);

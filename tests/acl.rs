@@ -5,6 +5,7 @@ mod common;
 use common::client::Client;
 use common::server::{Server, Shape};
 use common::wait_for;
+use std::net::TcpListener;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -291,6 +292,8 @@ fn the_configuration_declares_users_and_keeps_them() {
     };
     let file = conf.display().to_string();
     let started = |file: &str| {
+        let free = || TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(());
+        assert!(wait_for(SOON, free).is_some(), "the port stays in use");
         let child = run(&[file]);
         let up = wait_for(SOON, || Client::connect(port).ok()?.call(&["PING"]).ok());
         assert!(up.is_some(), "it starts");
@@ -344,4 +347,46 @@ fn the_default_user_and_requirepass_are_one() {
     assert!(said(&mut server.client(), "AUTH pw").starts_with("WRONGPASS"));
     assert_eq!(said(&mut admin, "ACL SETUSER default on nopass"), "OK");
     assert_eq!(said(&mut server.own_client(0), "PING"), "PONG");
+}
+
+#[test]
+fn commands_have_the_names_that_the_configuration_gives_them() {
+    let words = "--appendonly yes --rename-command CONFIG hush --rename-command FLUSHALL EMPTY --rename-command GET fetch \
+                 --rename-command SET put";
+    let mut args: Vec<&str> = words.split(' ').filter(|word| !word.is_empty()).collect();
+    let at = args.iter().position(|word| *word == "EMPTY").expect("it is there");
+    args[at] = "";
+    let mut server = Server::shoal(Shape::Host(2), &args);
+    let mut client = server.client();
+    assert_eq!(said(&mut client, "ACL SETUSER u on >pw ~* +get"), "OK");
+    for (command, reply) in [
+        ("CONFIG GET port", "ERR unknown command 'CONFIG', with args beginning with: 'GET' 'port' "),
+        ("HUSH GET timeout", "timeout 0"),
+        ("hush nosuch", "ERR unknown subcommand 'nosuch'. Try CONFIG HELP."),
+        ("hush", "ERR wrong number of arguments for 'config' command"),
+        ("FLUSHALL", "ERR unknown command 'FLUSHALL', with args beginning with: "),
+        ("put a 1", "OK"),
+        ("put b 2", "OK"),
+        ("put c 3", "OK"),
+        ("set a 2", "ERR unknown command 'set', with args beginning with: 'a' '2' "),
+        ("get a", "ERR unknown command 'get', with args beginning with: 'a' "),
+        ("MULTI", "OK"),
+        ("fetch a", "QUEUED"),
+        ("fetch b", "QUEUED"),
+        ("EXEC", "1 2"),
+        ("MULTI", "OK"),
+        ("fetch a", "QUEUED"),
+        ("get a", "ERR unknown command 'get', with args beginning with: 'a' "),
+        ("EXEC", "EXECABORT Transaction discarded because of previous errors."),
+        ("AUTH u pw", "OK"),
+        ("fetch c", "3"),
+        ("put c 4", "NOPERM this user has no permissions to run the 'set' command"),
+    ] {
+        assert_eq!(said(&mut client, command), reply, "{command}");
+    }
+    server.terminate();
+    server.start_again(&[]);
+    let mut client = server.client();
+    assert_eq!(["a", "b", "c"].map(|key| said(&mut client, &format!("fetch {key}"))), ["1", "2", "3"]);
+    assert_eq!(said(&mut client, "GET a"), "ERR unknown command 'GET', with args beginning with: 'a' ");
 }

@@ -129,6 +129,8 @@ pub struct Session {
     pub round: u32,
     /// There is one as long as it keeps copies of what it reads.
     pub tracking: Option<Box<Tracking>>,
+    /// Commands have other names than in the table.
+    pub renames: bool,
     /// It is shown every command.
     pub monitor: bool,
     /// It gets the stream of changes.
@@ -179,6 +181,7 @@ impl Session {
             asking: false,
             round: 0,
             tracking: None,
+            renames: false,
             monitor: false,
             replica: false,
             killed: false,
@@ -221,8 +224,9 @@ impl Session {
         self.caller.subscribed = self.subs.is_some();
         if !self.is_closing() {
             let reads = self.tracking.as_ref().is_some_and(|tracking| !tracking.broadcast);
-            let denied = self.caller.user.as_ref().is_some_and(|user| !user.is_unrestricted());
-            let apart = denied || self.multi.is_some() || self.monitor || reads || self.is_listening_only();
+            let restricted = self.caller.user.as_ref().is_some_and(|user| !user.is_unrestricted());
+            let apart = restricted || self.renames || self.multi.is_some() || self.monitor || reads;
+            let apart = apart || self.is_listening_only();
             self.mode = if apart { Mode::Apart } else { Mode::Plain };
         }
     }

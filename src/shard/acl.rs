@@ -167,5 +167,6 @@ fn refusal(spec: &Spec, reason: Reason, context: Context) -> ErrReply {
             format!("ERR The user executing the script {why}")
         }
     };
-    ErrReply::owned(text)
+    let exec = spec.name == "exec";
+    ErrReply::owned(if exec { format!("EXECABORT Transaction discarded because of: {text}") } else { text })
 }

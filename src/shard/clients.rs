@@ -95,6 +95,7 @@ impl Shard {
             fd,
             created_ms: now.ms(),
             last_ms: now.ms(),
+            renames: !self.host.renames.is_empty(),
             ..Session::new(caller, door)
         };
         session.settle_mode();

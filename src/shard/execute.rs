@@ -8,6 +8,7 @@ use crate::command::error::{Done, ErrReply};
 use crate::command::spec::{Route, Run, Spec, flag};
 use crate::command::table;
 use crate::limits::OUTPUT_HIGH;
+use crate::resp::args::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::session::gate;
 use crate::session::route::{self, Verdict, Visitor};
@@ -55,12 +56,18 @@ impl Shard {
             return;
         }
         match &q.what {
-            What::Run(spec) if !plain => self.admit_apart(q.client, spec, args, q.key, bytes),
+            What::Run(spec) if !plain => match self.host.renames.of(args.at(0)) {
+                None => self.admit_apart(q.client, spec, args, q.key, bytes),
+                Some(meaning) => self.admit_renamed(q.client, meaning, args, bytes),
+            },
             What::Run(spec) => self.admit(q.client, spec, args, q.key, bytes),
-            What::Wrong => {
-                self.doom(q.client);
-                self.wrong(q.client, args);
-            }
+            What::Wrong => match self.host.renames.of(args.at(0)) {
+                None => {
+                    self.doom(q.client);
+                    self.wrong(q.client, args);
+                }
+                Some(meaning) => self.admit_renamed(q.client, meaning, args, bytes),
+            },
             What::Violation(text) => {
                 self.say_error(q.client, &ErrReply::owned(format!("ERR Protocol error: {text}")));
                 self.hang_up(q.client);
@@ -83,6 +90,26 @@ impl Shard {
         }
         let ran = self.metrics.command(spec.id).rejected.get() == refused;
         self.note_read(client, spec, args, ran);
+    }
+
+    /// A command by a name that means something else than in the table, or nothing. It goes on by the name that
+    /// it has there: so logs and replicas understand it, whatever they call it.
+    #[cold]
+    fn admit_renamed(&mut self, client: u32, meaning: Option<&'static Spec>, args: Args<'_>, bytes: &[u8]) {
+        let name = meaning.map_or(args.at(0), |spec| spec.name.as_bytes());
+        let words = OwnedArgs::new(std::iter::once(name).chain(args.from(1).iter()));
+        let args = words.as_args();
+        let found = if meaning.is_some() { table::resolve(args) } else { Err(table::unknown_command(args)) };
+        match found {
+            Ok(spec) => {
+                let key = self.first_key_in(spec, args, bytes.len());
+                self.admit_apart(client, spec, args, key, bytes);
+            }
+            Err(error) => {
+                self.doom(client);
+                self.say_error(client, &error);
+            }
+        }
     }
 
     /// Whether it may run, for a client of whom more is to be asked than of others.

@@ -55,6 +55,9 @@ impl Shard {
             return self.reject(client, spec, &NO_MULTI);
         }
         if let Err(error) = self.permit(client, spec, args, Context::Queueing) {
+            if verb == Some(Verb::Exec) {
+                self.discard_multi(client);
+            }
             return self.reject(client, spec, &error);
         }
         if verb == Some(Verb::Exec) {
@@ -310,6 +313,10 @@ impl Shard {
 
     fn exec_one(&mut self, client: u32, Waiting { spec, args, key, bytes }: &Waiting) {
         let (args, (arg, slot, hash)) = (args.as_args(), *key);
+        // who has ended its own connection is told no more: by deleting its user, say
+        if let Some(session) = self.clients.get(client).filter(|session| session.is_closing()) {
+            session.reply_mode = ReplyMode::Off;
+        }
         // its user's rules may be others than when it was queued
         if let Err(error) = self.permit(client, spec, args, Context::Exec) {
             return self.say_error(client, &error);

@@ -4,6 +4,7 @@
 //! not once per command. It holds across the connections of a turn, not only inside one pipeline.
 
 use super::{FirstKey, Now, Queued, Shard, What};
+use crate::command::spec::Spec;
 use crate::command::table;
 use crate::limits::{AHEAD, BATCH, LONG_REQUEST, MAX_REQUEST};
 use crate::resp::parse::{Parsed, Rules, Violation};
@@ -225,10 +226,15 @@ impl Shard {
             return;
         };
         q.what = What::Run(spec);
-        if let Some(arg) = table::first_key_index(spec, args) {
-            let key = self.ks.hasher().key(args.at(arg));
-            q.key = FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash, bytes: q.end - q.start };
-        }
+        q.key = self.first_key_in(spec, args, (q.end - q.start) as usize);
+    }
+
+    /// The first key of a command that was sent as so many bytes.
+    #[inline]
+    pub(super) fn first_key_in(&self, spec: &Spec, args: Args<'_>, bytes: usize) -> FirstKey {
+        let Some(arg) = table::first_key_index(spec, args) else { return FirstKey::default() };
+        let key = self.ks.hasher().key(args.at(arg));
+        FirstKey { arg: arg as u32, slot: key.slot, hash: key.hash, bytes: bytes as u32 }
     }
 
     /// A key's way through memory has three steps, each of which tells where the next one is: its

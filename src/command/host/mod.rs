@@ -5,6 +5,7 @@ mod busy;
 mod ending;
 mod libraries;
 mod memory;
+mod renames;
 mod replication;
 mod roll;
 mod scripts;
@@ -17,6 +18,7 @@ pub use busy::{Busy, Running};
 pub use ending::{Asked, Ending};
 pub use libraries::{Libraries, Library, Policy, names_of};
 pub use memory::Memory;
+pub use renames::Renames;
 pub use replication::{PrimaryReport, ReplicaReport, Report};
 pub use roll::Roll;
 pub use scripts::{Script, Scripts, Sha, sha_of};
@@ -77,6 +79,8 @@ pub struct Host {
     /// Bytes of memory that the machine has.
     pub system_memory: u64,
     pub outside: Box<dyn Outside>,
+    /// `rename-command`
+    pub renames: Renames,
     pub registers: Registers,
 }
 
@@ -304,6 +308,7 @@ impl Host {
             os: "Linux 6.18 x86_64".into(),
             system_memory: 1 << 34,
             outside,
+            renames: Renames::default(),
             registers: Registers { users: Register::new(users), ..Registers::new(shards) },
         }
     }

@@ -279,7 +279,7 @@ fn c_string(bytes: &[u8]) -> &[u8] {
 
 /// `ERR unknown command 'foo', with args beginning with: 'a' 'b' `: the name and the arguments up
 /// to 128 bytes each.
-fn unknown_command(args: Args<'_>) -> ErrReply {
+pub fn unknown_command(args: Args<'_>) -> ErrReply {
     let cut = |bytes, max| {
         let bytes: &[u8] = c_string(bytes);
         &bytes[..bytes.len().min(max)]
