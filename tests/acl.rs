@@ -137,6 +137,68 @@ fn forwarded_and_borrowed_commands_are_denied_as_others() {
     );
 }
 
+/// A script may do what its user may, on whatever shard its keys are.
+#[test]
+fn scripts_do_what_their_users_may() {
+    let server = Server::shoal(Shape::Host(2), &[]);
+    let keys = keys(&server);
+    let mut admin = server.client();
+    assert_eq!(
+        said(&mut admin, "ACL SETUSER u on >pw ~k:* %R~r:* -@all +eval +fcall +get +acl|whoami &ch"),
+        "OK"
+    );
+    let library = "#!lua name=lib\nredis.register_function('put', function(k, a) return redis.call('SET', k[1], a[1]) end)";
+    assert_eq!(admin.call(&["FUNCTION", "LOAD", library]).expect("a reply").text(), "lib");
+    let mut run = |client: &mut Client, code: &str, key: &str| {
+        client.call(&["EVAL", code, "1", key, "x"]).expect("a reply").text()
+    };
+    for key in &keys {
+        assert_eq!(said(&mut admin, &format!("SET {key} here")), "OK");
+        let mut user = login(server.client(), "u");
+        for (code, starts) in [
+            ("return redis.call('GET', KEYS[1])", "here"),
+            (
+                "return redis.call('SET', KEYS[1], 'x')",
+                "ERR The user executing the script can't run this command",
+            ),
+            (
+                "return redis.call('GET', 'no:' .. KEYS[1])",
+                "ERR The user executing the script can't access at least one",
+            ),
+            (
+                "return redis.call('SORT', KEYS[1])",
+                "ERR The user executing the script can't run this command",
+            ),
+            (
+                "return redis.call('PUBLISH', 'other', 'x')",
+                "ERR The user executing the script can't run this command",
+            ),
+            ("return tostring(redis.acl_check_cmd('GET', KEYS[1]))", "true"),
+            ("return tostring(redis.acl_check_cmd('SET', KEYS[1], 'x'))", "false"),
+            (
+                "return redis.pcall('SET', KEYS[1], 'x').err",
+                "ERR The user executing the script can't run this command",
+            ),
+        ] {
+            let reply = run(&mut user, code, key);
+            assert!(reply.starts_with(starts), "{code}: {reply}");
+        }
+        let reply = said(&mut user, &format!("FCALL put 1 {key} x"));
+        assert!(reply.contains("can't run this command"), "{reply}");
+        assert_eq!(said(&mut admin, &format!("GET {key}")), "here");
+    }
+    let log = said(&mut admin, "ACL LOG");
+    assert!(log.contains("lua") && log.contains("user=u"), "{log}");
+    assert_eq!(said(&mut admin, "ACL SETUSER u +set +publish"), "OK");
+    for key in &keys {
+        let mut user = login(server.client(), "u");
+        assert_eq!(run(&mut user, "return redis.call('SET', KEYS[1], ARGV[1])", key), "OK");
+        assert_eq!(said(&mut admin, &format!("GET {key}")), "x");
+        let reply = run(&mut user, "return redis.call('PUBLISH', 'other', 'x')", key);
+        assert!(reply.starts_with("ERR The user executing the script can't publish"), "{reply}");
+    }
+}
+
 /// Those who listen to what is no longer for them are cut off, on every shard; others hear on.
 #[test]
 fn listeners_lose_what_they_may_no_longer_hear() {

@@ -12,7 +12,7 @@ use crate::command::acl::{Context, Reason, User};
 use crate::command::acl_cmd::{self, Denied};
 use crate::command::error::{Done, ErrReply};
 use crate::command::host::Kind;
-use crate::command::spec::Spec;
+use crate::command::spec::{Run, Spec, Verb};
 use crate::resp::Args;
 use crate::session::Session;
 use std::sync::Arc;
@@ -72,22 +72,42 @@ impl Shard {
         let Some(session) = self.clients.get(client) else { return Ok(()) };
         let Some(user) = session.caller.user.clone() else { return Ok(()) };
         session.caller.confined = false;
-        if user.is_unrestricted() {
-            return Ok(());
+        let confined = self.permit_user((client, &user), spec, args, context)?;
+        if let Some(session) = self.clients.get(client) {
+            session.caller.confined = confined;
         }
-        match acl_cmd::may(&user, spec, args) {
-            Ok(()) => {
-                let unnamed = needs_everything(spec, args);
-                session.caller.confined = unnamed && !acl_cmd::reads_everything(&user, spec, args);
-                Ok(())
-            }
+        Ok(())
+    }
+
+    /// The same for a user; whether what the command reads without naming it is not for him.
+    pub(super) fn permit_user(
+        &mut self,
+        (client, user): (u32, &User),
+        spec: &'static Spec,
+        args: Args<'_>,
+        context: Context,
+    ) -> Result<bool, ErrReply> {
+        if user.is_unrestricted() {
+            return Ok(false);
+        }
+        match acl_cmd::may(user, spec, args) {
+            Ok(()) => Ok(needs_everything(spec, args) && !acl_cmd::reads_everything(user, spec, args)),
             Err(Denied { reason, index }) => {
-                session.last = Some(spec);
+                if let Some(session) = self.clients.get(client) {
+                    session.last = Some(spec);
+                }
                 let object = if reason == Reason::Command { spec.name.as_bytes() } else { args.at(index) };
                 self.note_denied(client, args, (reason, context), object, &user.name);
                 Err(refusal(spec, reason, context))
             }
         }
+    }
+
+    /// Whether a client's user may do only some of everything: its scripts are executed here, where it is known.
+    pub(super) fn keeps_scripts(&mut self, client: u32, spec: &Spec) -> bool {
+        let restricted =
+            |session: &mut Session| session.caller.user.as_ref().is_some_and(|u| !u.is_unrestricted());
+        matches!(spec.run, Run::Above(Verb::Script(_))) && self.clients.get(client).is_some_and(restricted)
     }
 
     /// Tells ACL LOG and INFO.

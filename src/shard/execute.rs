@@ -189,6 +189,10 @@ impl Shard {
             Verdict::Sibling(to) if self.is_refused_by(to, spec) => {
                 return self.reject_busy(client, to, spec);
             }
+            Verdict::Sibling(_) if self.keeps_scripts(client, spec) => self.borrow(client, spec, args),
+            Verdict::Ask(_) if self.keeps_scripts(client, spec) => {
+                return self.reject(client, spec, &route::UNSTABLE);
+            }
             Verdict::Sibling(to) => self.forward(client, Onward { to, asking: false }, spec, args, key),
             Verdict::Ask(to) => self.forward(client, Onward { to, asking: true }, spec, args, key),
             Verdict::Crossing => self.cross(client, spec, args),

@@ -64,7 +64,10 @@ mod tests {
         )
         .unwrap();
         let name = |word: &str| found.of(word.as_bytes()).map(|meaning| meaning.map(|spec| spec.name));
-        assert_eq!((name("config"), name("SECRET"), name("Hush")), (Some(None), Some(None), Some(Some("config"))));
+        assert_eq!(
+            (name("config"), name("SECRET"), name("Hush")),
+            (Some(None), Some(None), Some(Some("config")))
+        );
         assert_eq!((name("set"), name("get"), name("del")), (Some(None), Some(Some("set")), None));
         assert!(renames("").unwrap().is_empty() && !found.is_empty());
         for (text, why) in [

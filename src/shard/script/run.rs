@@ -1,7 +1,10 @@
 //! A script's world: what it calls is executed by the shard, as far as it may.
 
 use super::{Callee, host, script_flag};
+use crate::command::acl::Context;
+use crate::command::acl_cmd;
 use crate::command::ctx::Caller;
+use crate::command::error::ErrReply;
 use crate::command::spec::{Route, Run as Runs, Spec, Verb, flag};
 use crate::command::table;
 use crate::limits::SCRIPT_ATTEND_MS;
@@ -37,6 +40,8 @@ pub(super) struct Run<'a> {
     /// Who its commands are to say they are of.
     caller: Caller,
     client: Option<u32>,
+    /// Whose script it is, while his session is without him.
+    author: &'a Caller,
     /// Who keeps copies of what it reads.
     reader: Option<ClientRef>,
     protocol: u8,
@@ -66,7 +71,7 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(
         shard: &'a mut Shard,
-        (caller, client): (&Caller, Option<u32>),
+        (caller, client): (&'a Caller, Option<u32>),
         callee: &'a Callee,
         (spec, of_library): (&'static Spec, bool),
         args: Args<'a>,
@@ -82,6 +87,7 @@ impl<'a> Run<'a> {
             readonly: caller.readonly,
             front_door: caller.front_door,
             local: caller.local,
+            user: caller.user.clone(),
             ..Caller::default()
         };
         let reader = match client {
@@ -90,6 +96,7 @@ impl<'a> Run<'a> {
         };
         let threshold = shard.conf.busy_reply_threshold as f64 * 1000.0 * shard.ticks.per_us;
         Run {
+            author: caller,
             caller: own,
             client,
             reader,
@@ -115,16 +122,19 @@ impl<'a> Run<'a> {
     }
 
     /// Why a command may not be called now.
-    fn refuses(&mut self, spec: &'static Spec) -> Option<Vec<u8>> {
+    fn refuses(&mut self, spec: &'static Spec, args: Args<'_>) -> Option<Vec<u8>> {
         let said = |text: &str| Some(text.as_bytes().to_vec());
-        let c = &self.shard.conditions;
         let above = matches!(spec.run, Runs::Above(verb) if !matches!(verb, Verb::Publish(_)));
         if spec.has(flag::NOSCRIPT) || above {
             return said(NOT_ALLOWED);
         }
-        if c.cut_off && !spec.has(flag::STALE) {
+        if self.shard.conditions.cut_off && !spec.has(flag::STALE) {
             return said(STALE);
         }
+        if let Some(error) = self.denies(spec, args) {
+            return Some(error.bytes().to_vec());
+        }
+        let c = &self.shard.conditions;
         if self.read_only && spec.has(flag::WRITE | flag::MAY_REPLICATE) {
             return said(READS_ONLY);
         }
@@ -145,6 +155,23 @@ impl<'a> Run<'a> {
         }
         self.wrote |= spec.has(flag::WRITE);
         None
+    }
+
+    /// Why the user whose script it is may not call a command.
+    fn denies(&mut self, spec: &'static Spec, args: Args<'_>) -> Option<ErrReply> {
+        let user = self.caller.user.clone().filter(|user| !user.is_unrestricted())?;
+        let client = self.client.unwrap_or(u32::MAX);
+        // ACL LOG says who it was
+        if let Some(session) = self.shard.clients.get(client) {
+            session.caller = self.author.clone();
+        }
+        match self.shard.permit_user((client, &user), spec, args, Context::Script) {
+            Ok(confined) => {
+                self.caller.confined = confined;
+                None
+            }
+            Err(error) => Some(error),
+        }
     }
 
     /// Why a command's keys can't be had here.
@@ -225,7 +252,7 @@ impl World for Run<'_> {
             None => Some(UNKNOWN.as_bytes().to_vec()),
             Some(spec) if !spec.arity_fits(args.len()) => Some(WRONG_NUMBER.as_bytes().to_vec()),
             Some(spec) => {
-                let refusal = self.refuses(spec);
+                let refusal = self.refuses(spec, args);
                 refusal.or_else(|| self.misses(spec, args).map(|text| text.as_bytes().to_vec()))
             }
         };
@@ -281,8 +308,8 @@ impl World for Run<'_> {
     }
 
     fn may_call(&mut self, args: Args<'_>) -> Option<bool> {
-        // there is one user, who may do everything
-        table::find(args).map(|_| true)
+        let spec = table::find(args)?;
+        Some(self.caller.user.as_ref().is_none_or(|user| acl_cmd::may(user, spec, args).is_ok()))
     }
 
     fn count_error(&mut self, error: &[u8]) {
