@@ -149,7 +149,7 @@ fn scripts_do_what_their_users_may() {
     );
     let library = "#!lua name=lib\nredis.register_function('put', function(k, a) return redis.call('SET', k[1], a[1]) end)";
     assert_eq!(admin.call(&["FUNCTION", "LOAD", library]).expect("a reply").text(), "lib");
-    let mut run = |client: &mut Client, code: &str, key: &str| {
+    let run = |client: &mut Client, code: &str, key: &str| {
         client.call(&["EVAL", code, "1", key, "x"]).expect("a reply").text()
     };
     for key in &keys {
