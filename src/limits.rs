@@ -9,6 +9,8 @@ pub const MAX_ARGS_UNAUTH: usize = 10;
 pub const MAX_BULK_UNAUTH: usize = 16 * 1024;
 /// Commands that users can be allowed, or not, one by one.
 pub const ACL_COMMANDS: usize = 1024;
+/// Bytes of a key, a channel or a user's name that ACL LOG keeps.
+pub const ACL_LOG_TEXT: usize = 4096;
 /// Bits of the longest password that ACL GENPASS makes up.
 pub const GENPASS_BITS: i64 = 4096;
 /// Longest inline command, and longest length line of a multibulk command.

@@ -13,6 +13,7 @@ use crate::command::acl_cmd::{self, Denied};
 use crate::command::error::{Done, ErrReply};
 use crate::command::host::Kind;
 use crate::command::spec::{Run, Spec, Verb};
+use crate::limits::ACL_LOG_TEXT;
 use crate::resp::Args;
 use crate::session::Session;
 use std::sync::Arc;
@@ -126,7 +127,8 @@ impl Shard {
         let mut text = Vec::new();
         self.describe((client, session), at_ms, sizes(args), &mut text);
         let client = text.trim_ascii_end().to_vec();
-        let (object, user) = (object.to_vec(), user.to_vec());
+        let cut = |text: &[u8]| text[..text.len().min(ACL_LOG_TEXT)].to_vec();
+        let (object, user) = (cut(object), cut(user));
         let entry = Entry { count: 1, reason, context, object, user, at_ms, client };
         let max = usize::try_from(self.conf.acllog_max_len).unwrap_or(usize::MAX);
         self.host.registers.users.log().note(entry, max);

@@ -161,7 +161,7 @@ fn selector_of(inner: &[u8], terms: &Terms) -> Result<Selector, Wrong> {
 
 /// The category of this name, in any letter case.
 pub fn category(name: &[u8]) -> Option<u32> {
-    let is_it = |known: &str| known[1..].as_bytes().eq_ignore_ascii_case(name);
+    let is_it = |known: &str| known.as_bytes()[1..].eq_ignore_ascii_case(name);
     acl::CATEGORIES.iter().find(|(_, known)| is_it(known)).map(|(bit, _)| *bit)
 }
 

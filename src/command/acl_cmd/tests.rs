@@ -198,7 +198,7 @@ fn commands_about_users() {
     assert!(w.host.live.generation() > before, "siblings look again");
     for bits in [1, 4, 5, 256, 4096] {
         let reply = w.run(&format!("ACL GENPASS {bits}"));
-        let digits = (bits + 3) / 4;
+        let digits = (bits as usize).div_ceil(4);
         assert_eq!(reply, format!("${digits}\r\n{}\r\n", "5a".repeat(digits)[..digits].to_owned()));
     }
 }
