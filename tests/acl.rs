@@ -105,7 +105,7 @@ fn forwarded_and_borrowed_commands_are_denied_as_others() {
             format!("RENAME {a} {b}"),
             format!("SUNIONSTORE {b} {a}"),
             format!("MGET {a} other"),
-            format!("WATCH other"),
+            "WATCH other".to_owned(),
         ] {
             assert_eq!(said(client, &words), denied, "{words}");
         }
@@ -451,4 +451,27 @@ fn commands_have_the_names_that_the_configuration_gives_them() {
     let mut client = server.client();
     assert_eq!(["a", "b", "c"].map(|key| said(&mut client, &format!("fetch {key}"))), ["1", "2", "3"]);
     assert_eq!(said(&mut client, "GET a"), "ERR unknown command 'GET', with args beginning with: 'a' ");
+}
+
+/// A replica logs in as its `masteruser`, and what it is sent is nobody's command: its own users' rules do not touch it.
+#[test]
+fn a_replicas_link_has_no_user_of_its_own() {
+    let primary = Server::shoal(Shape::Standalone(1), &["--repl-diskless-sync-delay", "0"]);
+    let mut there = primary.client();
+    assert_eq!(said(&mut there, "ACL SETUSER copy on >pw +psync +replconf +ping"), "OK");
+    assert_eq!(said(&mut there, "ACL SETUSER default resetpass >secret"), "OK");
+    assert_eq!(said(&mut there, "SET before 1"), "OK");
+    let port = primary.port().to_string();
+    let replica = Server::shoal(
+        Shape::Standalone(1),
+        &["--replicaof", "127.0.0.1", &port, "--masteruser", "copy", "--masterauth", "pw"],
+    );
+    let mut here = replica.client();
+    assert_eq!(said(&mut here, "ACL SETUSER default -@all +get +ping +acl"), "OK");
+    assert_eq!(said(&mut there, "SET after 2"), "OK");
+    for (key, value) in [("before", "1"), ("after", "2")] {
+        let copied = || (said(&mut here, &format!("GET {key}")) == value).then_some(());
+        assert!(wait_for(SOON, copied).is_some(), "{key}");
+    }
+    assert!(said(&mut here, "SET a b").starts_with("NOPERM"));
 }
