@@ -62,6 +62,8 @@ pub fn memory_stats(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
         .filter(|(_, db)| db.len() > 0)
         .map(|(i, db)| (i, db.len() * PLACE))
         .collect();
+    let registers = &ctx.host.registers;
+    let (scripts, functions) = (registers.scripts.size().1, registers.libraries.size().2);
     let out = &mut ctx.out;
     out.map(27 + tables.len());
     count(out, "peak.allocated", m.peak);
@@ -72,8 +74,8 @@ pub fn memory_stats(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     count(out, "clients.normal", m.clients);
     count(out, "cluster.links", 0);
     count(out, "aof.buffer", 0);
-    count(out, "lua.caches", 0);
-    count(out, "functions.caches", 0);
+    count(out, "lua.caches", scripts as u64);
+    count(out, "functions.caches", functions as u64);
     for (db, overhead) in tables {
         out.bulk(format!("db.{db}").as_bytes());
         out.map(3);

@@ -4,7 +4,7 @@ use super::raise::{self, SANDBOX, explain};
 use super::{World, redis, reply};
 use crate::limits::{SCRIPT_LOOK, SCRIPT_MEMORY};
 use crate::resp::{Args, Reply};
-use mlua::{ChunkMode, Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use mlua::{ChunkMode, Either, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 use scoped_tls_hkt::scoped_thread_local;
 
 scoped_thread_local!(
@@ -159,9 +159,8 @@ impl Engine {
         let lua = &self.lua;
         let mark = out.mark();
         let ended = (|| {
-            let keys = strings(lua, keys)?;
-            let argv = strings(lua, argv)?;
-            WORLD.set(&mut *world, || how.call::<MultiValue>((&code.0, keys, argv)))
+            let (keys, argv) = unlimited(lua, || Ok((strings(lua, keys)?, strings(lua, argv)?)))?;
+            WORLD.set(&mut *world, || how.call((&code.0, keys, argv)))
         })();
         let written = outcome(ended).and_then(|value| {
             let written = reply::to_reply(lua, &value, world, out);
@@ -206,23 +205,32 @@ fn is_memory(error: &Value) -> bool {
     }
 }
 
+/// Makes values of ours: while an allocation may meet the limit, each stands in a protected call of its own, which
+/// costs more than the value. What is made counts, and whoever allocates next meets the limit.
+pub(super) fn unlimited<R>(lua: &Lua, make: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
+    lua.set_memory_limit(0)?;
+    let made = make();
+    lua.set_memory_limit(SCRIPT_MEMORY)?;
+    made
+}
+
 fn strings(lua: &Lua, words: Args<'_>) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    for word in words.iter() {
-        table.raw_push(lua.create_string(word)?)?;
-    }
-    Ok(table)
+    // what is UTF-8 comes the short way
+    let word = |word| match std::str::from_utf8(word) {
+        Ok(text) => Ok(Either::Left(text)),
+        Err(_) => lua.create_string(word).map(Either::Right),
+    };
+    let words = words.iter().map(word).collect::<mlua::Result<Vec<_>>>()?;
+    lua.create_sequence_from(words)
 }
 
 /// What xpcall returned: a value, or an error.
-pub(super) fn outcome(ended: mlua::Result<MultiValue>) -> Result<Value, Value> {
-    let mut values = match ended {
-        Ok(values) => values.into_iter(),
-        Err(error) => return Err(Value::Error(Box::new(error))),
-    };
-    let succeeded = matches!(values.next(), Some(Value::Boolean(true)));
-    let value = values.next().unwrap_or(Value::Nil);
-    if succeeded { Ok(value) } else { Err(value) }
+pub(super) fn outcome(ended: mlua::Result<(bool, Value)>) -> Result<Value, Value> {
+    match ended {
+        Ok((true, value)) => Ok(value),
+        Ok((false, error)) => Err(error),
+        Err(error) => Err(Value::Error(Box::new(error))),
+    }
 }
 
 /// What a script's error is to its client. One that the handler has not seen is no table.

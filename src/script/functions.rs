@@ -72,7 +72,7 @@ impl Engine {
             .load(body, "@user_function")
             .map_err(|error| [b"Error compiling function: ", &error[..]].concat())?;
         self.lua.set_app_data(Loading::default());
-        let ended = WORLD.set(world, || self.register.call::<MultiValue>(&code.0));
+        let ended = WORLD.set(world, || self.register.call(&code.0));
         let Loading(mut functions) = self.lua.remove_app_data().unwrap_or_default();
         if let Err(error) = outcome(ended) {
             let text = match &error {

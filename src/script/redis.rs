@@ -1,6 +1,6 @@
 //! What scripts find besides Lua's own: the table `redis`, and the libraries.
 
-use super::engine::WORLD;
+use super::engine::{WORLD, unlimited};
 use super::random::{self, Lrand48};
 use super::{bits, cjson, cmsgpack, functions, raise, reply, structs};
 use crate::resp::args::OwnedArgs;
@@ -115,7 +115,9 @@ fn call(lua: &Lua, args: MultiValue, raises: bool) -> mlua::Result<Value> {
             let text = out[1..].strip_suffix(b"\r\n").unwrap_or(&out[1..]);
             Err(raised(text.to_vec()))
         }
-        Ok(()) => reply::to_lua(lua, &out),
+        // numbers need no memory
+        Ok(()) if out.first() == Some(&b':') => reply::to_lua(lua, &out),
+        Ok(()) => unlimited(lua, || reply::to_lua(lua, &out)),
     }
 }
 

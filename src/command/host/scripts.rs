@@ -22,7 +22,7 @@ pub fn sha_of(code: &[u8]) -> Sha {
 /// A script, and the flags of its first line.
 #[derive(Debug)]
 pub struct Script {
-    pub code: Box<[u8]>,
+    pub code: Arc<[u8]>,
     pub flags: u8,
 }
 

@@ -30,23 +30,19 @@ const NEGATIVE_KEYS: ErrReply = ErrReply::new("ERR Number of keys can't be negat
 const NO_CLUSTER: ErrReply = ErrReply::new("ERR Can not run script on cluster, 'no-cluster' flag is set.");
 const WRITES_IN_RO: ErrReply =
     ErrReply::new("ERR Can not execute a script with write flag using *_ro command.");
-/// A script that this shard has compiled.
-struct Compiled {
-    script: Arc<host::Script>,
-    code: Code,
-}
-
 /// The shard's interpreter; there is one from when the first script runs.
 #[derive(Default)]
 pub(super) struct Scripting {
     engine: Option<Box<Engine>>,
-    compiled: BTreeMap<Sha, Arc<Compiled>>,
+    compiled: BTreeMap<Sha, Arc<Callee>>,
+    /// The same by their code: whoever sends that need not have it hashed.
+    by_code: BTreeMap<Arc<[u8]>, Arc<Callee>>,
     /// How often all scripts had been forgotten when those were compiled.
     flushes: u64,
     /// The interpreter of libraries, which are loaded, and what of theirs can be called, by name in lower case.
     libraries: Option<Box<Engine>>,
     loaded: BTreeMap<Vec<u8>, (Arc<host::Library>, Vec<Registered>)>,
-    functions: BTreeMap<Vec<u8>, Callee>,
+    functions: BTreeMap<Vec<u8>, Arc<Callee>>,
     /// How often libraries had changed when that was done.
     changes: u64,
     /// The libraries as the stream knows them, and how often they had changed then.
@@ -64,8 +60,7 @@ impl Scripting {
     }
 }
 
-/// What is called.
-#[derive(Clone)]
+/// What is called. A script's name is its digest.
 struct Callee {
     name: String,
     flags: u8,
@@ -158,24 +153,23 @@ impl Shard {
     }
 
     /// What EVAL or its like is to call, and with how many keys.
-    fn callee(&mut self, script: Script, args: Args<'_>) -> Result<(Callee, usize), ErrReply> {
+    fn callee(&mut self, script: Script, args: Args<'_>) -> Result<(Arc<Callee>, usize), ErrReply> {
         if script == Script::Call {
             self.keep_up_functions();
             let name = args.at(1).to_ascii_lowercase();
             let callee = self.scripting.functions.get(&name).cloned().ok_or(NO_FUNCTION)?;
             return Ok((callee, key_count(args, BAD_KEYS)?));
         }
-        let sha = match script {
-            Script::Eval => sha_of(args.at(1)),
-            _ => args.at(1).to_ascii_lowercase().try_into().map_err(|_| NO_SCRIPT)?,
-        };
+        if script == Script::Eval {
+            let keys = key_count(args, NOT_INT)?;
+            self.keep_up_scripts();
+            let known = self.scripting.by_code.get(args.at(1)).cloned();
+            let callee = known.map_or_else(|| self.compile(sha_of(args.at(1)), args.at(1)), Ok)?;
+            return Ok((callee, keys));
+        }
+        let sha = args.at(1).to_ascii_lowercase().try_into().map_err(|_| NO_SCRIPT)?;
         let keys = key_count(args, NOT_INT)?;
-        let compiled = match script {
-            Script::Eval => self.compile(sha, args.at(1))?,
-            _ => self.known(sha)?,
-        };
-        let name = String::from_utf8_lossy(&sha).into_owned();
-        Ok((Callee { name, flags: compiled.script.flags, code: compiled.code.clone() }, keys))
+        Ok((self.known(sha)?, keys))
     }
 
     /// Compiles the libraries that are new, and forgets those that are gone.
@@ -207,7 +201,8 @@ impl Shard {
         let all = self.scripting.loaded.values().flat_map(|(_, functions)| functions);
         let callee = |f: &Registered| {
             let name = String::from_utf8_lossy(&f.name).into_owned();
-            (f.name.to_ascii_lowercase(), Callee { name, flags: f.flags, code: f.code.clone() })
+            let callee = Callee { name, flags: f.flags, code: f.code.clone() };
+            (f.name.to_ascii_lowercase(), Arc::new(callee))
         };
         self.scripting.functions = all.map(callee).collect();
         self.scripting.changes = changes;
@@ -243,12 +238,13 @@ impl Shard {
         if flushes != self.scripting.flushes {
             self.scripting.engine = None;
             self.scripting.compiled.clear();
+            self.scripting.by_code.clear();
             self.scripting.flushes = flushes;
         }
     }
 
     /// A script that is known.
-    fn known(&mut self, sha: Sha) -> Result<Arc<Compiled>, ErrReply> {
+    fn known(&mut self, sha: Sha) -> Result<Arc<Callee>, ErrReply> {
         self.keep_up_scripts();
         if let Some(compiled) = self.scripting.compiled.get(&sha) {
             return Ok(compiled.clone());
@@ -258,7 +254,7 @@ impl Shard {
     }
 
     /// Makes a script known, here and to the host.
-    fn compile(&mut self, sha: Sha, code: &[u8]) -> Result<Arc<Compiled>, ErrReply> {
+    fn compile(&mut self, sha: Sha, code: &[u8]) -> Result<Arc<Callee>, ErrReply> {
         self.keep_up_scripts();
         if let Some(compiled) = self.scripting.compiled.get(&sha) {
             return Ok(compiled.clone());
@@ -268,10 +264,12 @@ impl Shard {
         let engine = self.scripting.engine.get_or_insert_with(|| Box::new(Engine::new(false)));
         let compiled = engine.compile(body).map_err(error)?;
         let script = Arc::new(host::Script { code: code.into(), flags });
-        self.host.registers.scripts.add(sha, script.clone());
-        let compiled = Arc::new(Compiled { script, code: compiled });
-        self.scripting.compiled.insert(sha, compiled.clone());
-        Ok(compiled)
+        let name = String::from_utf8_lossy(&sha).into_owned();
+        let callee = Arc::new(Callee { name, flags, code: compiled });
+        self.scripting.compiled.insert(sha, callee.clone());
+        self.scripting.by_code.insert(script.code.clone(), callee.clone());
+        self.host.registers.scripts.add(sha, script);
+        Ok(callee)
     }
 
     /// Whether a script with these flags may run, as this shard is.
