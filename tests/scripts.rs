@@ -228,3 +228,66 @@ fn a_script_that_has_written_ends_with_the_server() {
     server.start_again(&[]);
     assert_eq!(server.client().cmd("EXISTS before k").text(), "1");
 }
+
+/// What a client hears that has given the first commands, when these are given: by another client, or `itself`.
+fn hears(server: &Server, first: &[&[&str]], then: &[&[&str]], itself: bool) -> String {
+    let (mut listener, mut other) = (server.client(), server.client());
+    other.cmd("FLUSHALL");
+    first.iter().for_each(|command| drop(listener.call(command).expect("a reply")));
+    for command in then {
+        match itself {
+            true => listener.send(&common::resp::encode(command)).expect("a server that listens"),
+            false => drop(other.call(command).expect("a reply")),
+        }
+    }
+    let (bytes, _) = listener.drain(Duration::from_millis(300));
+    let lines = String::from_utf8_lossy(&bytes).into_owned();
+    // a monitor's lines begin with the time, and tell the client's port
+    let plain = |line: &str| match line.split_once(" [0 ") {
+        Some((_, rest)) => {
+            rest.trim_start_matches(|c: char| c.is_ascii_digit() || ".:".contains(c)).to_owned()
+        }
+        None => line.to_owned(),
+    };
+    lines.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn others_hear_of_scripts_as_with_redis() {
+    let servers = [Server::redis_with(Shape::Standalone(1), &[]), Server::shoal(Shape::Standalone(1), &[])];
+    let get: &'static [&'static str] = &["EVAL", "return redis.call('get', KEYS[1])", "2", "k", "l"];
+    let get_ro: &'static [&'static str] = &["EVAL_RO", "return redis.call('get', 'other')", "1", "k"];
+    let no_read: &'static [&'static str] = &["EVAL_RO", "return 1", "1", "k"];
+    let set: &'static [&'static str] =
+        &["EVAL", "redis.call('set', KEYS[1], 1) return redis.call('incr', KEYS[1])", "1", "k"];
+    let both: &'static [&'static str] =
+        &["EVAL", "redis.call('get', KEYS[1]) return redis.call('set', KEYS[1], 1)", "1", "k"];
+    let publish: &'static [&'static str] = &["EVAL", "return redis.call('publish', 'c', 'm')", "0"];
+    let fails: &'static [&'static str] = &["EVAL", "return redis.call('incr', KEYS[1], 1)", "1", "k"];
+    let set_l: &'static [&'static str] = &["SET", "l", "1"];
+    let tracks: &'static [&'static [&'static str]] = &[&["HELLO", "3"], &["CLIENT", "TRACKING", "ON"]];
+    let no_loop: &'static [&'static [&'static str]] =
+        &[&["HELLO", "3"], &["CLIENT", "TRACKING", "ON", "NOLOOP"]];
+    let events: &'static [&'static [&'static str]] =
+        &[&["CONFIG", "SET", "notify-keyspace-events", "KEA"], &["PSUBSCRIBE", "__key*__:*"]];
+    let with = |first: &[&'static [&'static str]], command: &'static [&'static str]| {
+        let mut all = first.to_vec();
+        all.push(command);
+        all
+    };
+    for (what, first, then, itself) in [
+        ("monitor", vec![&["MONITOR"][..]], vec![get, get_ro, no_read, set, publish, fails], false),
+        ("events", events.to_vec(), vec![get, set, both, fails], false),
+        ("copies", with(tracks, get), vec![set_l, set], false),
+        ("copies, what was not read", with(tracks, get_ro), vec![set], false),
+        ("copies, nothing was read", with(tracks, no_read), vec![set], false),
+        ("copies, own write", with(tracks, get), vec![set, &["PING"]], true),
+        ("copies, own write of what is read", tracks.to_vec(), vec![both, both, &["PING"]], true),
+        ("copies, no loop", with(no_loop, get), vec![set, both, &["PING"]], true),
+        ("copies, in a transaction", tracks.to_vec(), vec![&["MULTI"], get, set, &["EXEC"], &["PING"]], true),
+    ] {
+        let [redis, shoal] = servers.each_ref().map(|server| hears(server, &first, &then, itself));
+        assert_eq!(shoal, redis, "{what}");
+        assert!(!redis.is_empty() || what.contains("nothing"), "{what}");
+    }
+}
