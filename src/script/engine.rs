@@ -208,9 +208,9 @@ fn is_memory(error: &Value) -> bool {
 /// Makes values of ours: while an allocation may meet the limit, each stands in a protected call of its own, which
 /// costs more than the value. What is made counts, and whoever allocates next meets the limit.
 pub(super) fn unlimited<R>(lua: &Lua, make: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
-    lua.set_memory_limit(0)?;
+    let limit = lua.set_memory_limit(0)?;
     let made = make();
-    lua.set_memory_limit(SCRIPT_MEMORY)?;
+    lua.set_memory_limit(limit)?;
     made
 }
 
