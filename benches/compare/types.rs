@@ -1,14 +1,14 @@
 //! Bitmaps, HyperLogLogs, places, streams and scripts, for which redis-benchmark has no tests of its own.
 
 use super::benchmark::{Load, take_turns};
-use super::outside::server::{Kind, Mode, Server};
+use super::outside::server::{Kind, Mode, Server, ask};
 use super::outside::thousands;
 use super::table::{row, rule, times};
 use super::{Args, Missed};
 
 /// What is asked for, in the order in which each finds what those before it have left, and what a
 /// request weighs against a SETBIT. `__rand_int__` is a number below [`SPREAD`] with twelve digits.
-const COMMANDS: [(&str, u64); 14] = [
+const COMMANDS: [(&str, u64); 15] = [
     ("SETBIT bits 99999 1", 1),
     ("GETBIT bits 99999", 1),
     ("BITFIELD fields:__rand_int__ INCRBY u8 #7 1", 1),
@@ -22,8 +22,12 @@ const COMMANDS: [(&str, u64); 14] = [
     ("XLEN log", 1),
     ("XRANGE log - + COUNT 10", 4),
     ("XREAD COUNT 10 STREAMS log 0", 4),
-    ("EVAL return(redis.call('getbit',KEYS[1],ARGV[1])) 1 bits 99999", 1),
+    ("EVAL return(redis.call('get',KEYS[1])) 1 key:__rand_int__", 1),
+    ("FCALL read 1 key:__rand_int__", 1),
 ];
+/// What FCALL calls.
+const LIBRARY: &str = "#!lua name=reading\nredis.register_function('read', function(keys) \
+                       return redis.call('get', keys[1]) end)";
 const SPREAD: &str = "100000";
 /// Requests of one turn that weighs 1, for pipelines of 1 and of more.
 const REQUESTS: u64 = 100_000;
@@ -34,6 +38,9 @@ pub fn measure(args: &Args) -> Result<Missed, String> {
     let core = args.server_core.to_string();
     let start = |kind| Server::start(kind, Mode::Standalone, 1, &core);
     let servers = [start(Kind::Redis)?, start(Kind::Shoal)?];
+    for server in &servers {
+        ask(server.port(), &["FUNCTION", "LOAD", LIBRARY]).map_err(|e| format!("FUNCTION LOAD: {e}"))?;
+    }
     println!("Bitmaps, HyperLogLogs, places, streams and scripts, CPU nanoseconds a request\n");
     row(&["test", "P", "redis-server", "shoal", "ratio", "errors"].map(str::to_owned));
     rule(1, 5);

@@ -13,10 +13,11 @@ fn argument(lua: &Lua, name: &str, args: &MultiValue, i: usize) -> mlua::Result<
     Ok((number + SHIFT).to_bits() as u32)
 }
 
+type Map = fn(u32) -> u32;
 type Fold = fn(u32, u32) -> u32;
 
 /// Of one argument, of two, and of any number.
-const UNARY: [(&str, fn(u32) -> u32); 3] = [("tobit", |b| b), ("bnot", |b| !b), ("bswap", u32::swap_bytes)];
+const UNARY: [(&str, Map); 3] = [("tobit", |b| b), ("bnot", |b| !b), ("bswap", u32::swap_bytes)];
 const SHIFTS: [(&str, Fold); 5] = [
     ("lshift", |b, n| b << n),
     ("rshift", |b, n| b >> n),

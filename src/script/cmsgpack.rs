@@ -59,15 +59,15 @@ fn put_text(text: &[u8], out: &mut Vec<u8>) {
 fn put_int(n: i64, out: &mut Vec<u8>) {
     let (byte, width) = match n {
         0..=0x7f => return out.push(n as u8),
-        0..=0xff => (0xcc, 1),
-        0..=0xffff => (0xcd, 2),
-        0..=0xffff_ffff => (0xce, 4),
-        0.. => (0xcf, 8),
-        -32.. => return out.push(n as u8),
-        -128.. => (0xd0, 1),
-        -32_768.. => (0xd1, 2),
-        -2_147_483_648.. => (0xd2, 4),
-        _ => (0xd3, 8),
+        0x80..=0xff => (0xcc, 1),
+        0x100..=0xffff => (0xcd, 2),
+        0x1_0000..=0xffff_ffff => (0xce, 4),
+        0x1_0000_0000.. => (0xcf, 8),
+        -32..=-1 => return out.push(n as u8),
+        -128..=-33 => (0xd0, 1),
+        -32_768..=-129 => (0xd1, 2),
+        -2_147_483_648..=-32_769 => (0xd2, 4),
+        ..=-2_147_483_649 => (0xd3, 8),
     };
     out.push(byte);
     out.extend_from_slice(&n.to_be_bytes()[8 - width..]);

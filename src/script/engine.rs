@@ -176,10 +176,10 @@ impl Engine {
     /// Lua's collector waits until twice as much is taken as was in use, and its allocator does not ask it:
     /// after a script that met the limit, it has to be told.
     fn collect_after(&self, error: &Value) {
-        if self.memory() > SCRIPT_MEMORY / 2 || is_memory(error) {
-            if let Err(error) = self.lua.gc_collect() {
-                tracing::warn!(%error, "a script's garbage could not be collected");
-            }
+        if (self.memory() > SCRIPT_MEMORY / 2 || is_memory(error))
+            && let Err(error) = self.lua.gc_collect()
+        {
+            tracing::warn!(%error, "a script's garbage could not be collected");
         }
     }
 

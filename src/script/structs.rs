@@ -107,7 +107,7 @@ fn text_argument(lua: &Lua, function: &str, args: &MultiValue, i: usize) -> mlua
 }
 
 /// Of values that are packed, those that are missing are nil: a mark stands behind the arguments.
-fn packed<'v>(args: &'v MultiValue, i: usize) -> Option<&'v Value> {
+fn packed(args: &MultiValue, i: usize) -> Option<&Value> {
     if i == args.len() { Some(&Value::Nil) } else { args.get(i) }
 }
 
