@@ -300,6 +300,8 @@ pub const STREAM_UNWRITTEN: usize = 64 * 1024;
 pub const REPL_CHUNK: usize = 16 * 1024;
 /// Bytes that are given to a replica's socket at once.
 pub const REPL_WINDOW: usize = 256 * 1024;
+/// Bytes of what a host takes at its start that count as used: as many as redis-server takes.
+pub const STARTUP_COUNTED: u64 = 1 << 20;
 /// Bytes that a client may leave unread that has not said the password: Redis's buffer, and a kilobyte beside it.
 pub const OUTPUT_OF_STRANGERS: u64 = 17 * 1024;
 /// Keys beyond `tracking-table-max-keys` that a shard forgets at a time.

@@ -192,6 +192,7 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     if conf.daemonize {
         net::daemonize()?;
     }
+    greet(&conf, &cores);
     loaded.notices.iter().for_each(|n| tracing::info!("{n}"));
     few_files.iter().for_each(|n| tracing::warn!("{n}"));
     net::oom::apply(&conf).unwrap_or_else(|why| tracing::warn!("{why}"));
@@ -216,8 +217,7 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
         ready();
     }
     at_work.threads.iter().for_each(Running::go);
-    outside::publish(&host);
-    host.registers.process.startup_memory.store(crate::metrics::used_memory() as u64, Ordering::Relaxed);
+    outside::publish_base(&host);
     let serves = !loads || data::wait(&host, &at_work, &inbox)?;
     if loads && serves {
         ready();
@@ -234,11 +234,8 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     for thread in at_work.threads {
         thread.join()?;
     }
-    if !conf.pidfile.is_empty() {
-        let _ = std::fs::remove_file(&conf.pidfile);
-    }
-    if !conf.unixsocket.is_empty() {
-        let _ = std::fs::remove_file(&conf.unixsocket);
+    for left in [&conf.pidfile, &conf.unixsocket].into_iter().filter(|path| !path.is_empty()) {
+        let _ = std::fs::remove_file(left);
     }
     tracing::warn!("Shoal is now ready to exit, bye bye...");
     Ok(code)
@@ -340,10 +337,14 @@ fn new_host(
     host
 }
 
+/// The first lines of the log.
+fn greet(conf: &Config, cores: &[usize]) {
+    tracing::info!("Shoal {}: {} shard(s) on core(s) {cores:?}", env!("CARGO_PKG_VERSION"), cores.len());
+    tracing::info!("Port: {}, PID: {}", conf.port, std::process::id());
+}
+
 fn announce(conf: &Config, cores: &[usize], ports: &Ports, views: &[Arc<View>]) {
     let shards = cores.len();
-    tracing::info!("Shoal {}: {shards} shard(s) on core(s) {cores:?}", env!("CARGO_PKG_VERSION"));
-    tracing::info!("Port: {}, PID: {}", conf.port, std::process::id());
     for (shard, core) in cores.iter().enumerate().filter(|_| conf.topology != Topology::Standalone) {
         let view = &views[shard];
         let slots: Vec<String> =

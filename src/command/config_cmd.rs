@@ -3,6 +3,7 @@
 use super::ctx::{Aside, Ctx};
 use super::error::{Done, ErrReply, SYNTAX};
 use super::help;
+use super::table;
 use crate::config::Caller;
 use crate::resp::Args;
 use std::convert::Infallible;
@@ -81,7 +82,8 @@ pub fn config_rewrite(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     if ctx.host.config_file.is_empty() {
         return Err(NO_FILE);
     }
-    ctx.host.rewrite_config(ctx.conf, false).map_err(|why| {
+    let users = ctx.host.registers.users.snapshot().lines(&table::CATALOG);
+    ctx.host.rewrite_config(ctx.conf, &users, false).map_err(|why| {
         tracing::warn!("CONFIG REWRITE failed: {why}");
         ErrReply::owned(format!("ERR Rewriting config file: {why}"))
     })?;

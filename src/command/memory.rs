@@ -68,7 +68,7 @@ pub fn memory_stats(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     out.map(27 + tables.len());
     count(out, "peak.allocated", m.peak);
     count(out, "total.allocated", m.used);
-    count(out, "startup.allocated", 0);
+    count(out, "startup.allocated", m.startup);
     count(out, "replication.backlog", 0);
     count(out, "clients.slaves", 0);
     count(out, "clients.normal", m.clients);
@@ -85,7 +85,7 @@ pub fn memory_stats(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Done {
     }
     count(out, "overhead.total", m.overhead);
     count(out, "keys.count", m.keys);
-    count(out, "keys.bytes-per-key", m.used.checked_div(m.keys).unwrap_or(0));
+    count(out, "keys.bytes-per-key", (m.used - m.startup).checked_div(m.keys).unwrap_or(0));
     count(out, "dataset.bytes", m.dataset);
     ratio(out, "dataset.percentage", m.dataset_percent());
     ratio(out, "peak.percentage", m.peak_percent());

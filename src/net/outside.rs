@@ -153,6 +153,14 @@ impl Outside for Premises {
     }
 }
 
+/// As [`publish`], when the host is ready to serve: what it has on the heap by then does not count, but for as much
+/// as redis-server would have.
+pub fn publish_base(host: &Host) {
+    publish(host);
+    let base = (crate::metrics::used_memory() as u64).saturating_sub(crate::limits::STARTUP_COUNTED);
+    host.registers.process.base_memory.store(base, Relaxed);
+}
+
 /// Publishes what INFO shows of the process.
 pub fn publish(host: &Host) {
     // a server that has become a replica, or is none any more, has another score

@@ -257,12 +257,11 @@ fn place(me: usize, shards: usize, host: &Host, view: &View) -> Place {
 impl Shard {
     pub fn new(setup: Setup) -> Shard {
         let Setup { me, shards, host, view, hasher, databases, seed, ticks } = setup;
-        let conf = host.live.snapshot();
         let mut shard = Shard {
             at: place(me, shards, &host, &view),
             metrics: host.metrics[me].clone(),
+            conf: host.live.snapshot(),
             generation: host.live.generation(),
-            conf,
             users: host.registers.users.snapshot(),
             view,
             ks: Keyspace::new(databases, hasher, seed),

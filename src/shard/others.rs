@@ -166,7 +166,8 @@ impl Shard {
     }
 
     /// A client's line in CLIENT LIST; of who asks with the sizes of what it has asked. Replies are kept in one
-    /// buffer here, so what Redis tells of its fixed one (`rbs`, `rbp`, `obl`) is of that one, and `oll` counts the replies that siblings owe.
+    /// buffer here, so what Redis tells of its fixed one (`rbs`, `rbp`, `obl`) is of that one, and `oll` counts the
+    /// replies that siblings owe.
     pub(super) fn describe(
         &self,
         (client, s): (u32, &Session),

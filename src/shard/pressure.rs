@@ -67,7 +67,7 @@ impl Shard {
         self.pressure.commands = 0;
         // the directories of empty slots are no data; their pages are not even touched
         self.pressure.data = (metrics::used_memory() as u64)
-            .saturating_sub(self.host.registers.process.startup_memory.load(Relaxed))
+            .saturating_sub(self.host.registers.process.base_memory.load(Relaxed))
             .saturating_sub(self.host.stream_owed(self.conf.repl_backlog_size));
         self.pressure.over = if max > 0 { self.pressure.data.saturating_sub(max) } else { 0 };
         self.pressure.settled = self.pressure.settled.min(self.pressure.over);

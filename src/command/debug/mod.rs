@@ -109,13 +109,7 @@ pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         (b"digest", 2) => digest_all(ctx),
         (b"digest-value", _) => digest_values(ctx, args),
         (b"reload", _) => return reload(ctx, args),
-        (b"loadaof", 2) => {
-            if ctx.host.metrics[ctx.me].aof.whole.get() == 0 {
-                return Err(NO_LOG);
-            }
-            ctx.fx.aside = Some(Aside::LoadLog);
-            ctx.out.ok();
-        }
+        (b"loadaof", 2) => return load_log(ctx),
         (b"populate", 3..=5) => return populate(ctx, args),
         (b"protocol", 3) => return protocol(ctx, args),
         (b"set-active-expire", 3) => {
@@ -133,11 +127,7 @@ pub fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             ctx.host.registers.repl_id_changes.fetch_add(1, Relaxed);
             ctx.out.ok();
         }
-        (b"config-rewrite-force-all", 2) => {
-            let failed = |why| ErrReply::owned(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}"));
-            ctx.host.rewrite_config(ctx.conf, true).map_err(failed)?;
-            ctx.out.ok();
-        }
+        (b"config-rewrite-force-all", 2) => return rewrite_config(ctx),
         (b"quicklist-packed-threshold", 3) => {
             let bytes = size::parse(args.at(2)).filter(|&n| n <= (1 << 32) - (1 << 20));
             bytes.ok_or(BAD_THRESHOLD)?;
@@ -210,6 +200,23 @@ fn kill_links(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let which = ["to", "from", "all"].into_iter().find(|which| args.is(3, which));
     let which = which.ok_or_else(|| ErrReply::owned(format!("ERR Unknown direction {}", quoted(3))))?;
     ctx.fx.aside = Some(Aside::KillLinks { which, node });
+    ctx.out.ok();
+    Ok(())
+}
+
+fn load_log(ctx: &mut Ctx<'_>) -> Done {
+    if ctx.host.metrics[ctx.me].aof.whole.get() == 0 {
+        return Err(NO_LOG);
+    }
+    ctx.fx.aside = Some(Aside::LoadLog);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn rewrite_config(ctx: &mut Ctx<'_>) -> Done {
+    let users = ctx.host.registers.users.snapshot().lines(&table::CATALOG);
+    let failed = |why| ErrReply::owned(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}"));
+    ctx.host.rewrite_config(ctx.conf, &users, true).map_err(failed)?;
     ctx.out.ok();
     Ok(())
 }

@@ -1,17 +1,21 @@
 //! Where the host's memory is.
 
 use super::Host;
+use crate::limits::STARTUP_COUNTED;
 use crate::metrics::{self, Counter, Metrics};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes.
 pub struct Memory {
-    /// What counts: all that was allocated since the host began to serve. `maxmemory` is about this.
+    /// What counts: as much as redis-server takes at its start, and all that was allocated since. `maxmemory` is
+    /// about this.
     pub used: u64,
     pub peak: u64,
     pub rss: u64,
-    /// What the host had before it served anybody: its buffers, and the directories of empty slots, most of whose
+    /// What of it the host had before it served anybody.
+    pub startup: u64,
+    /// What it had besides, and does not count: its buffers, and the directories of empty slots, most of whose
     /// pages are not even touched.
     pub base: u64,
     pub clients: u64,
@@ -30,10 +34,11 @@ impl Memory {
         let all = &host.metrics;
         let total = metrics::used_memory() as u64;
         let clients: u64 = all.iter().map(|m| m.client_bytes.get()).sum();
-        let base = host.registers.process.startup_memory.load(Relaxed).min(total);
+        let base = host.registers.process.base_memory.load(Relaxed).min(total);
         let used = total - base;
+        let startup = if base > 0 { used.min(STARTUP_COUNTED) } else { 0 };
         let stream: u64 = all.iter().map(|m| m.stream_bytes.get()).sum();
-        let overhead = (clients + stream).min(used);
+        let overhead = (startup + clients + stream).min(used);
         let of_shard = |(i, m): (usize, &Arc<Metrics>)| match i == me {
             true => keys as u64,
             false => m.keys.iter().map(Counter::get).sum(),
@@ -42,6 +47,7 @@ impl Memory {
             used,
             peak: (metrics::peak_memory() as u64).saturating_sub(base).max(used),
             rss: host.registers.process.rss.load(Relaxed),
+            startup,
             base,
             clients,
             stream,
@@ -52,9 +58,9 @@ impl Memory {
         }
     }
 
-    /// The dataset as a share of what is used, in percent.
+    /// The dataset as a share of what was used since the start, in percent.
     pub fn dataset_percent(&self) -> f64 {
-        ratio(self.dataset, self.used) * 100.0
+        ratio(self.dataset, self.used - self.startup) * 100.0
     }
 
     pub fn allocated(&self) -> u64 {

@@ -27,7 +27,6 @@ pub use spikes::{Series, Spikes};
 pub use timing::Timing;
 
 use super::acl::{Register, Users};
-use super::table;
 use crate::command::error::{Done, ErrReply};
 use crate::config::{self, Config, ConfigError, Directive, Live};
 use crate::metrics::{Counter, Metrics};
@@ -139,8 +138,8 @@ pub struct Process {
     /// CPU time of all threads, in microseconds.
     pub cpu_user_us: AtomicU64,
     pub cpu_system_us: AtomicU64,
-    /// Bytes on the heap when the host was ready to serve.
-    pub startup_memory: AtomicU64,
+    /// Bytes on the heap when the host was ready to serve, but for those that count: see [`Memory`].
+    pub base_memory: AtomicU64,
     /// Big values that wait to be freed, and those that were since the statistics were reset.
     pub lazyfree_pending: AtomicU64,
     pub lazyfreed: AtomicU64,
@@ -245,10 +244,9 @@ impl Registers {
 
 impl Host {
     /// CONFIG REWRITE; `all` directives, those too that are as they would be without a line.
-    pub fn rewrite_config(&self, conf: &Config, all: bool) -> Result<(), String> {
+    pub fn rewrite_config(&self, conf: &Config, users: &[Vec<u8>], all: bool) -> Result<(), String> {
         let original = self.outside.read(&self.config_file)?;
-        let users = self.registers.users.snapshot().lines(&table::CATALOG);
-        self.outside.write(&self.config_file, &config::rewrite(&original, conf, &users, all))
+        self.outside.write(&self.config_file, &config::rewrite(&original, conf, users, all))
     }
 
     /// The shards that a client sees as its server: all of them, or, on an own port, that one.

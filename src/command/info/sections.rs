@@ -141,8 +141,7 @@ pub fn memory(ctx: &Ctx<'_>, f: &Figures, out: &mut Text) {
     out.put_bytes("used_memory_peak", m.peak);
     out.put("used_memory_peak_perc", format_args!("{:.2}%", m.peak_percent()));
     out.put("used_memory_overhead", m.overhead);
-    // none of what is used was used at the start: that is the base
-    out.put("used_memory_startup", 0);
+    out.put("used_memory_startup", m.startup);
     out.put("used_memory_base", m.base);
     out.put("used_memory_dataset", m.dataset);
     out.put("used_memory_dataset_perc", format_args!("{:.2}%", m.dataset_percent()));

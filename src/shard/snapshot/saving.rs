@@ -18,6 +18,8 @@ pub struct Saving {
     tried: u64,
     /// Rounds of the host's save points that this shard has taken part in.
     rounds: u64,
+    /// Of one that FLUSHALL began: the changes that were saved before, should it fail.
+    before: Option<u64>,
 }
 
 impl Shard {
@@ -66,6 +68,7 @@ impl Shard {
     pub(super) fn saved(&mut self, outcome: Result<(), String>, dirty: u64) {
         let seconds = self.now.ms() / 1000;
         let m = &self.metrics.saving;
+        let before = self.snapshots.saving.before.take();
         match &outcome {
             Ok(()) => {
                 tracing::info!("DB saved on disk");
@@ -76,6 +79,9 @@ impl Shard {
             Err(why) => {
                 tracing::warn!("{why}");
                 tracing::warn!("Background saving error");
+                if let Some(before) = before {
+                    m.dirty.set(before);
+                }
             }
         }
         m.failed.set(outcome.is_err() as u64);
@@ -109,6 +115,10 @@ impl Shard {
         }
         if !self.conf.save.0.is_empty() {
             self.begin_save();
+            // that there is nothing is as good as saved: no save point is to come due for it
+            let saved = &self.metrics.saving.dirty;
+            self.snapshots.saving.before.get_or_insert(saved.get());
+            saved.set(self.metrics.dirty.get());
         }
     }
 

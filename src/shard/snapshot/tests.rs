@@ -270,6 +270,7 @@ fn a_flush_ends_a_save_and_keeps_nothing() {
     rig.check(client, &[("BGSAVE", "+Background saving started|")]);
     disk.turn(&mut rig, 0);
     rig.check(client, &[("CONFIG SET save \"3600 1\"", "+OK|"), ("FLUSHALL", "+OK|")]);
+    assert_eq!(field(&mut rig, client, "rdb_changes_since_last_save"), "0");
     disk.until_done(&mut rig, 1);
     assert!(read(&disk.done[0]).is_empty() && disk.files.is_empty());
     assert_eq!(field(&mut rig, client, "rdb_last_bgsave_status"), "ok");

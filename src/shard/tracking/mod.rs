@@ -62,6 +62,9 @@ impl Shard {
     /// Takes up whether somebody on the host wants to hear of prefixes.
     pub(super) fn configure_trackers(&mut self) {
         self.trackers.broadcasts = !self.host.registers.audience.prefixes.is_empty();
+        if self.trackers.remembers {
+            self.trim_remembered();
+        }
     }
 
     // ---- remembering
