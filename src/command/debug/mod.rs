@@ -8,7 +8,7 @@ mod object;
 
 use super::ctx::{Aside, Ctx};
 use super::error::{Done, ErrReply, FAILED, NO_KEY, NOT_INT, NOT_POSITIVE, subcommand_syntax};
-use super::{help, rdb};
+use super::{help, rdb, table};
 use crate::config::types::ProtectedAction;
 use crate::limits::MAX_BULK;
 use crate::resp::Args;
