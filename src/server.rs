@@ -62,8 +62,20 @@ pub fn run(args: &[String]) -> ExitCode {
     }
 }
 
+/// Tells the log why it ends: whoever has started it looks there or at the terminal, and is told once where both are
+/// the same. What is left to say.
+fn logged(to_file: bool) -> impl Fn(String) -> String + Copy {
+    move |why| {
+        why.lines().for_each(|line| tracing::warn!("{line}"));
+        if to_file { why } else { String::new() }
+    }
+}
+
+/// Says why it ends, if nobody has yet.
 fn fail(why: &str) -> ExitCode {
-    eprintln!("{why}");
+    if !why.is_empty() {
+        eprintln!("{why}");
+    }
     ExitCode::FAILURE
 }
 
@@ -182,13 +194,12 @@ fn serve(loaded: Loaded, file: Option<String>) -> Result<ExitCode, String> {
     let few_files = fit_clients(&mut conf, shards)?;
     std::env::set_current_dir(&conf.dir).map_err(|e| format!("Can't chdir to '{}': {e}", conf.dir))?;
     let log = Log::open(&conf.logfile, conf.loglevel).map_err(|e| format!("Can't open the log file: {e}"))?;
-    // whoever has started it may look at the terminal, or for these lines in the log
-    let logged = |why: &String| why.lines().for_each(|line| tracing::warn!("{line}"));
-    let users = users::load(&conf).inspect_err(logged)?;
-    let renames = renames(&conf).inspect_err(logged)?;
-    let (doors, unix) = bind(&conf, &ports, shards).inspect_err(logged)?;
+    let logged = logged(!conf.logfile.is_empty());
+    let users = users::load(&conf).map_err(logged)?;
+    let renames = renames(&conf).map_err(logged)?;
+    let (doors, unix) = bind(&conf, &ports, shards).map_err(logged)?;
     let doors = Arc::new(doors);
-    let bus = BusPorts::bind(&conf, &ports).inspect_err(logged)?;
+    let bus = BusPorts::bind(&conf, &ports).map_err(logged)?;
     if conf.daemonize {
         net::daemonize()?;
     }

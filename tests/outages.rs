@@ -5,7 +5,7 @@
 //! host before it. redis-server is put through the same: two processes a host. It prints a table.
 //!
 //! `SHOAL_LONG=1` loses each host in turn, 20 times in each way, with two node timeouts, of both kinds of
-//! server; `SHOAL_RUNS` says how often instead.
+//! server; `SHOAL_RUNS` says how often instead, and `SHOAL_TIMEOUT` with what node timeout.
 
 mod common;
 
@@ -212,7 +212,7 @@ impl<'a> House<'a> {
     }
 
     /// Loses a host, and has it come back. Seconds until all slots can be written to by those who are left.
-    fn lose(&mut self, outage: Outage, host: usize, run: usize) -> f64 {
+    fn lose(&mut self, outage: Outage, host: usize, run: u64) -> f64 {
         let what = format!("{:?} with a host that is lost by {}", self.kind, outage.name());
         let (key, kept) = (self.keys[host].clone(), format!("{{{}}}kept", self.keys[host]));
         let (primary, replica) = (self.net.node(host, 0), self.replica_of(host));
@@ -276,14 +276,20 @@ fn key_of((from, to): (u32, u32)) -> String {
         .expect("a key of every slot")
 }
 
-fn runs() -> usize {
-    let told = std::env::var("SHOAL_RUNS").ok().and_then(|text| text.parse().ok());
-    told.unwrap_or(if long() { 20 } else { 1 })
+fn told(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+}
+
+fn runs() -> u64 {
+    told("SHOAL_RUNS").unwrap_or(if long() { 20 } else { 1 })
 }
 
 fn hosts_are_lost(net: &Net) {
     let kinds: &[Kind] = if long() { &[Kind::Redis, Kind::Shoal] } else { &[Kind::Shoal] };
-    let timeouts: &[u64] = if long() { &[2000, 5000] } else { &[2000] };
+    let usual: &[u64] = if long() { &[2000, 5000] } else { &[2000] };
+    let timeouts = told("SHOAL_TIMEOUT").map_or(usual.to_vec(), |ms| vec![ms]);
     let outages: &[Outage] = match net.can_be_cut() {
         true => &[Outage::Killed, Outage::Stopped, Outage::CutOff],
         false => {
@@ -293,7 +299,7 @@ fn hosts_are_lost(net: &Net) {
     };
     println!("| a host is lost by | node timeout ms | server | times | writable again s, median | worst |");
     println!("|---|---:|---|---:|---:|---:|");
-    for &timeout_ms in timeouts {
+    for timeout_ms in timeouts {
         for &kind in kinds {
             let mut house = House::new(net, kind, timeout_ms);
             // masters vote about the same one once in two node timeouts: another host each time
