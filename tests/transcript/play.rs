@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::compare;
@@ -115,6 +116,8 @@ impl Player {
             ours.listen(QUIET / 4);
             let same = (&theirs.said, theirs.closed) == (&ours.said, ours.closed);
             if same || *how == How::Ignore {
+                theirs.end();
+                ours.end();
                 return;
             }
             if Instant::now() > limit {
@@ -256,6 +259,13 @@ impl RawTalk {
             }
         }
         RawTalk { client, said: Vec::new(), closed: false }
+    }
+
+    /// Hangs up, and waits until the server has done so too: what comes next may count those who are connected.
+    fn end(mut self) {
+        if self.client.stream.shutdown(Shutdown::Write).is_ok() && !self.closed {
+            self.client.drain(CATCH_UP);
+        }
     }
 
     fn listen(&mut self, quiet: Duration) {
